@@ -10,7 +10,7 @@ export KEDRO_DISABLE_TELEMETRY := 1
 export NO_ALBUMENTATIONS_UPDATE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo lint format test test-all bench viz clean
+.PHONY: help setup lock demo format lint test test-gpu bench bench-render viz clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -33,3 +33,36 @@ lock: ## Resolve the dependencies again and rewrite requirements/lock.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header \
 		--generate-hashes --extra face-model --extra dev --override requirements/overrides.txt pyproject.toml \
 		-o requirements/lock.txt
+
+demo: $(STAMP) ## Reconstruct one real photograph and two fabricated faces, and say where the result lies
+	@echo "==> Reconstructing the bundled faces (kedro run)"
+	@$(BIN)/kedro run
+
+lint: $(STAMP) ## Style, types, import contracts
+	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m tests.check_repository
+
+format: $(STAMP) ## Rewrite the sources in the project's style
+	$(BIN)/ruff check --fix src tests
+	$(BIN)/ruff format src tests
+
+test: $(STAMP) ## Every test that this machine can run (on two cores under 15 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+
+test-gpu: $(STAMP) ## The tests that need a CUDA device
+	$(BIN)/pytest -m gpu
+
+bench: $(STAMP) ## Measure the reconstruction on this machine and write docs/benchmarks/reconstruct_cpu.json
+	$(BIN)/python -m facealbedo.benchmarks.reconstruct
+
+bench-render: $(STAMP) ## Time every renderer backend that this machine can run
+	$(BIN)/python -m facealbedo.benchmarks.render
+
+viz: $(STAMP) ## Open Kedro-Viz on the pipelines
+	$(BIN)/kedro viz run --host 127.0.0.1
+
+clean: ## Remove what the targets made (not the environment)
+	rm -rf data/0* mlflow.db mlruns build out .viz

@@ -1,0 +1,1 @@
+"""Pure torch and numpy: no Kedro, no MLflow, no file system."""

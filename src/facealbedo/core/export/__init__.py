@@ -1,0 +1,1 @@
+"""Assets as in-memory bytes: meshes, textures, GLB, OBJ, reports."""

@@ -1,0 +1,1 @@
+"""The embedded face model and its albedo prior."""

@@ -1,0 +1,1 @@
+"""Fitting the face model to a photo: landmarks, light, skin tone, appearance."""

@@ -1,0 +1,1 @@
+"""Rotations, projection, normals."""

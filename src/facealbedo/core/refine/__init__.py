@@ -1,0 +1,1 @@
+"""From an unwrapped photo and a prior to a complete albedo."""

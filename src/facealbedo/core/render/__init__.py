@@ -1,0 +1,1 @@
+"""Rasterise, interpolate, shade; work in the UV atlas."""

@@ -1,0 +1,1 @@
+"""Reading photos and crops without Kedro."""

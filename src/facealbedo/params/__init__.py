@@ -1,0 +1,1 @@
+"""Validated parameters: one pydantic model file a pipeline, with meaning, bounds and units."""
