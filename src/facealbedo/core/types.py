@@ -15,27 +15,30 @@ Conventions (the full text is in ``docs/conventions.md``):
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
+Record = TypeVar("Record", bound="TensorRecord")
+
+
 class TensorRecord:
     """Mixin for frozen dataclasses of tensors: move all tensors, or take a slice of the batch."""
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self: Record, device: torch.device | str) -> Record:
         """Return the record with every tensor on ``device`` (nothing is copied when it is already there)."""
         return self._map(lambda tensor: tensor.to(device))
 
-    def __getitem__(self, index: slice) -> Self:
+    def __getitem__(self: Record, index: slice) -> Record:
         """Return the record of the batch entries in ``index``; a slice, so that the batch axis stays."""
         if not isinstance(index, slice):
             raise TypeError(f"index a record with a slice, so that the batch axis stays; got {type(index).__name__}")
         return self._map(lambda tensor: tensor[index])
 
-    def _map(self, function: Any) -> Self:
+    def _map(self: Record, function: Any) -> Record:
         changed: dict[str, Any] = {}
         for field in fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
