@@ -10,12 +10,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_BYTES = 30 * 2**20
 # A path of somebody's machine, or an address of a package registry, must not travel with the project.
-FORBIDDEN = re.compile(r"(?<![\w.])/(home|root|Users|work)/[\w.-]+/|files\.pythonhosted\.org|registry\.npmjs\.org|--index-url")
+FORBIDDEN = re.compile(
+    r"(?<![\w.])/(home|root|Users|work)/[\w.-]+/|files\.pythonhosted\.org|registry\.npmjs\.org|--index-url"
+)
 
 
 def tracked_files() -> list[Path]:
     """Return every file that git tracks."""
-    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S607
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True)
     return [ROOT / name for name in listing.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 

@@ -21,7 +21,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-
 Record = TypeVar("Record", bound="TensorRecord")
 
 

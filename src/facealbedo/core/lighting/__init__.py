@@ -1,1 +1,1 @@
-"""Spherical harmonics and environment maps."""
+"""Distant light: spherical harmonics of incoming radiance, and environment maps."""

@@ -81,8 +81,10 @@ def _blend(candidates: tuple[Tensor, ...], weights: tuple[Tensor, ...], levels: 
     size = (candidates[0].shape[-2], candidates[0].shape[-1])
     coarse = tuple(_halve(candidate) for candidate in candidates)
     coarse_weights = tuple(_halve(weight) for weight in weights)
-    band = torch.stack([
-        (candidate - _double(low, size)) * weight
-        for candidate, low, weight in zip(candidates, coarse, weights, strict=True)
-    ]).sum(0)
+    band = torch.stack(
+        [
+            (candidate - _double(low, size)) * weight
+            for candidate, low, weight in zip(candidates, coarse, weights, strict=True)
+        ]
+    ).sum(0)
     return band + _double(_blend(coarse, coarse_weights, levels - 1), size)
