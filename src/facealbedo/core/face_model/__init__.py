@@ -1,1 +1,1 @@
-"""The embedded face model and its albedo prior."""
+"""The embedded face model: mesh, bases, atlas, regions, landmarks, and how they are built."""
