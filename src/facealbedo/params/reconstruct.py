@@ -1,0 +1,67 @@
+"""Parameters of the `reconstruct` pipeline, of the `facealbedo` command and of the Python API: one meaning, one place."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class CropParams(BaseModel):
+    """How a face is cut out of its photo."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_size_px: int = Field(1024, ge=128, le=4096, description="Largest side of the square crop, pixels.")
+    margin: float = Field(1.6, ge=1.1, le=3.0, description="Side of the crop over the side of the landmarks' box.")
+
+
+class GateParams(BaseModel):
+    """When a face is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min_face_px: float = Field(40.0, ge=16, description="Smallest side of the landmarks' box, pixels of the photo.")
+    max_yaw_degrees: float = Field(40.0, gt=0, le=90, description="Largest turn of the head to either side, degrees.")
+    max_nme_percent: float = Field(3.5, gt=0, le=20, description="Largest landmark error, % of the face's scale.")
+
+
+class RefineParams(BaseModel):
+    """How the unwrapped texture becomes a complete albedo."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: Literal["quotient", "prior"] = Field(
+        "quotient", description="`quotient`: texture over shading, mirrored and completed; `prior`: the fit alone."
+    )
+
+
+class ExportParams(BaseModel):
+    """What is written for each face."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    expression: Literal["fitted", "neutral"] = Field("fitted", description="Expression of the exported geometry.")
+    morph_targets: bool = Field(False, description="Write the expression units as glTF morph targets.")
+
+
+class ReconstructParams(BaseModel):
+    """Everything that decides what a reconstruction looks like, and where photos come from and results go."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    photos: str | None = Field(
+        None, description="A photo or a folder of photos; none: a bundled photograph and two fabricated faces."
+    )
+    output: str = Field("data/07_model_output/reconstruct", min_length=1, description="Folder of the results.")
+    faces: Literal["all", "largest"] = Field("all", description="Which faces of a photo are reconstructed.")
+    max_faces: int = Field(16, ge=1, le=64, description="Most faces looked for in one photo.")
+    max_megapixels: float = Field(120.0, gt=0, le=500, description="Larger photos are refused, megapixels.")
+    detector: Literal["mediapipe", "face_alignment"] = Field("mediapipe", description="Landmark detector.")
+    texture_px: Literal[256, 512, 1024, 2048] = Field(1024, description="Side of the texture maps, texels.")
+    working_px: Literal[128, 256, 512] = Field(256, description="Side of the maps in which light and tone are fitted.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where tensors live.")
+    crop: CropParams = CropParams()
+    gates: GateParams = GateParams()
+    refine: RefineParams = RefineParams()
+    export: ExportParams = ExportParams()
