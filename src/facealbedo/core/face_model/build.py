@@ -1,0 +1,121 @@
+"""Build the embedded face model from MakeHuman's data: cut, bases, atlas, regions, landmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from facealbedo.core.face_model.basis import (
+    ExpressionBasis,
+    IdentityBasis,
+    PopulationConfig,
+    align_by_similarity,
+    base_points,
+    expression_basis,
+    front_of_face,
+    identity_basis,
+    sample_population,
+)
+from facealbedo.core.face_model.head import N_EYE_CONTROLS, PARTS, HeadCut, Surface, build_surface, cut_head
+from facealbedo.core.face_model.makehuman import MakeHumanData
+from facealbedo.core.face_model.model import LandmarkEmbedding, StoredFaceModel
+
+INTERPUPILLARY_METRES = 0.063
+"""Distance between the mean face's eyeball centres: the adult mean (Dodgson, SPIE 5291, 2004), which sets the scale."""
+
+IDENTITY_SAMPLING_STD = 0.45
+"""Root mean square of the identity coefficients that fits to photos find; heads drawn with 1 are caricatures."""
+
+
+@dataclass(frozen=True)
+class HeadGeometry:
+    """Mesh and bases in the model's frame: metres, the origin between the mean face's eyeball centres.
+
+    Args:
+        cut: which vertices of MakeHuman's mesh were taken.
+        surface: the subdivided mesh.
+        identity, expression: bases at the base level, metres.
+    """
+
+    cut: HeadCut = field(repr=False)
+    surface: Surface = field(repr=False)
+    identity: IdentityBasis = field(repr=False)
+    expression: ExpressionBasis = field(repr=False)
+
+    @property
+    def vertices(self) -> Float[np.ndarray, "vertex 3"]:
+        """Mean face at the surface level (metres)."""
+        return self.surface.matrix @ self.identity.mean
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """A UV layout: u right, v down, in [0, 1]. One triangle for each of the surface's atlas triangles, in order."""
+
+    uv: Float[np.ndarray, "uv 2"]
+    triangles: Int[np.ndarray, "atlas_triangle 3"]
+    source: Int[np.ndarray, "uv"]
+    mirror: Int[np.ndarray, "uv"]
+
+
+def build_geometry(data: MakeHumanData, config: PopulationConfig) -> HeadGeometry:
+    """Cut the head, draw the population, and make both bases, in metres."""
+    cut = cut_head(data.mesh)
+    front = front_of_face(data, cut)
+    rest = base_points(data.mesh.vertices, cut)
+    samples = align_by_similarity(
+        sample_population(data, cut, config), rest, front, n_controls=rest.shape[0] - len(cut.source_vertex)
+    )
+    identity = identity_basis(samples, cut, front, config)
+    expression = expression_basis(data, cut)
+    centres = identity.mean[len(cut.source_vertex) :: N_EYE_CONTROLS]
+    scale = INTERPUPILLARY_METRES / np.linalg.norm(centres[0] - centres[1])
+    identity = IdentityBasis(
+        mean=(identity.mean - centres.mean(axis=0)) * scale,
+        components=identity.components * scale,
+        parity=identity.parity,
+        weight=identity.weight,
+        explained=identity.explained,
+    )
+    expression = ExpressionBasis(expression.names, expression.units * scale, expression.mirror)
+    return HeadGeometry(cut, build_surface(cut, identity.mean), identity, expression)
+
+
+def assemble(
+    geometry: HeadGeometry,
+    atlas: Atlas,
+    regions: Mapping[str, Float[np.ndarray, "uv"]],
+    landmarks: Mapping[str, LandmarkEmbedding],
+    provenance: Mapping[str, str],
+) -> StoredFaceModel:
+    """Put the parts together in the types in which they are stored."""
+    cut, surface = geometry.cut, geometry.surface
+    weights = np.stack([np.round(255.0 * np.clip(mask, 0.0, 1.0)) for mask in regions.values()])
+    stored = StoredFaceModel(
+        base_mean=geometry.identity.mean.astype(np.float32),
+        base_identity=geometry.identity.components.astype(np.float16),
+        base_expression=geometry.expression.units.astype(np.float16),
+        skin_quads=cut.skin_quads.astype(np.uint16),
+        oral_quads=cut.oral_quads.astype(np.uint16),
+        identity_parity=geometry.identity.parity.astype(np.int8),
+        expression_mirror=geometry.expression.mirror.astype(np.uint8),
+        triangles=surface.triangles.astype(np.uint16),
+        triangle_part=surface.triangle_part.astype(np.uint8),
+        vertex_mirror=surface.mirror.astype(np.uint16),
+        uv=atlas.uv.astype(np.float32),
+        uv_triangles=atlas.triangles.astype(np.uint16),
+        uv_source=atlas.source.astype(np.uint16),
+        uv_mirror=atlas.mirror.astype(np.uint16),
+        region_weights=weights.astype(np.uint8),
+        part_names=PARTS,
+        expression_names=geometry.expression.names,
+        region_names=tuple(regions),
+        landmarks=landmarks,
+        identity_sampling_std=IDENTITY_SAMPLING_STD,
+        provenance=provenance,
+    )
+    stored.validate()
+    return stored
