@@ -1,17 +1,17 @@
 """Write a scene of triangle lists, materials and morph targets as one binary glTF 2.0 file (GLB).
 
-Nothing here knows faces: `asset.py` says what goes in. The same input gives the same bytes.
+Nothing here knows faces: `face_scene` says what goes in. The same input gives the same bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pygltflib as gl
-from jaxtyping import Float, Int
+
+from facealbedo.core.export.scene import NEUTRAL_IOR, Image, Material, MeshNode, Morphs, Primitive
 
 FLOAT, UNSIGNED_SHORT, UNSIGNED_INT = 5126, 5123, 5125
 ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963
@@ -20,68 +20,6 @@ LINEAR, LINEAR_MIPMAP_LINEAR, CLAMP_TO_EDGE = 9729, 9987, 33071
 LARGEST_SHORT_COUNT = 65535
 # Morph offsets below a hundredth of a millimetre are not worth their bytes.
 MORPH_EPSILON = 1e-5
-
-
-@dataclass(frozen=True)
-class Image:
-    """An encoded picture: ``data`` is a whole PNG or JPEG file."""
-
-    name: str
-    mime_type: str
-    data: bytes
-
-
-@dataclass(frozen=True)
-class Material:
-    """A dielectric surface of the metallic-roughness model.
-
-    * ``base_colour``: linear RGB factor, multiplied with ``base_image`` (sRGB, first texture coordinates).
-    * ``ior``: index of refraction; 1.5 is what glTF assumes when no extension says otherwise.
-    * ``occlusion_image``: red channel is the share of ambient light that arrives (linear).
-    """
-
-    name: str
-    base_colour: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    roughness: float = 0.5
-    ior: float = 1.5
-    double_sided: bool = False
-    base_image: Image | None = None
-    occlusion_image: Image | None = None
-
-
-@dataclass(frozen=True)
-class Morphs:
-    """Offsets of one primitive's vertices for every morph target of its mesh (metres)."""
-
-    position_deltas: Float[np.ndarray, "target vertex 3"]
-    normal_deltas: Float[np.ndarray, "target vertex 3"] | None = None
-
-
-@dataclass(frozen=True)
-class Primitive:
-    """One indexed triangle list with one material; ``uv`` has v down, as glTF wants it."""
-
-    positions: Float[np.ndarray, "vertex 3"]
-    normals: Float[np.ndarray, "vertex 3"]
-    uv: Float[np.ndarray, "vertex 2"] | None
-    triangles: Int[np.ndarray, "triangle 3"]
-    material: Material
-    morphs: Morphs | None = None
-
-
-@dataclass(frozen=True)
-class MeshNode:
-    """One object of the scene: a mesh placed at ``translation`` (metres, +y up).
-
-    ``target_names`` and ``target_weights`` belong to the morph targets of all its primitives, in order.
-    """
-
-    name: str
-    primitives: tuple[Primitive, ...]
-    translation: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    target_names: tuple[str, ...] = ()
-    target_weights: tuple[float, ...] = ()
-    extras: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_glb(
@@ -242,7 +180,7 @@ class _Writer:
         )
         if material.occlusion_image is not None:
             result.occlusionTexture = gl.OcclusionTextureInfo(index=self._texture(material.occlusion_image))
-        if material.ior != 1.5:
+        if material.ior != NEUTRAL_IOR:
             result.extensions = {"KHR_materials_ior": {"ior": float(material.ior)}}
             self._use_extension("KHR_materials_ior")
         return result
