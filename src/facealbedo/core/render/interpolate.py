@@ -12,7 +12,7 @@ from facealbedo.core.types import Fragments
 def interpolate(
     fragments: Fragments,
     triangles: Int[Tensor, "triangle 3"],
-    attributes: Float[Tensor, "batch vertex channel"],
+    attributes: Float[Tensor, "batch_or_1 vertex channel"],
 ) -> Float[Tensor, "batch channel height width"]:
     """Blend the attributes of the seen triangle's vertices with its barycentrics.
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def sample_bilinear(
-    image: Float[Tensor, "batch channel height width"], points: Float[Tensor, "batch rows columns 2"]
+    image: Float[Tensor, "batch_or_1 channel height width"], points: Float[Tensor, "batch rows columns 2"]
 ) -> Float[Tensor, "batch channel rows columns"]:
     """Read an image at points, bilinear between texel centres, the border repeated outside.
 
@@ -43,7 +43,7 @@ def sample_bilinear(
 
 
 def sample_uv(
-    uv_map: Float[Tensor, "batch channel map_height map_width"],
+    uv_map: Float[Tensor, "batch_or_1 channel map_height map_width"],
     uv: Float[Tensor, "batch 2 height width"],
     texels_per_pixel: Float[Tensor, "batch 1 height width"] | None = None,
     max_level: int | None = None,
@@ -65,7 +65,7 @@ def sample_uv(
 
 
 def sample_prefiltered(
-    image: Float[Tensor, "batch channel height width"],
+    image: Float[Tensor, "batch_or_1 channel height width"],
     points: Float[Tensor, "batch rows columns 2"],
     footprint: Float[Tensor, "batch rows columns"],
     max_level: int | None = None,

@@ -154,8 +154,9 @@ def unwrap(
     """Sample a photo through a posed mesh into the atlas.
 
     Where the photo is finer than the atlas it is prefiltered. Visibility is 1 where the texel is the nearest surface
-    (`DEPTH_TOLERANCE_METRES`), faces the camera (`GRAZING_COSINE`, ramped) and lies inside the photo, and carries no
-    gradient. Texture and normals are differentiable in the photo and in the vertices.
+    (`DEPTH_TOLERANCE_METRES`), faces the camera (`GRAZING_COSINE`, ramped) and was read from photo of the mesh alone,
+    not from beyond its outline or the photo's border; it carries no gradient. Texture and normals are differentiable in
+    the photo and in the vertices.
 
     Args:
         model: topology and atlas.
@@ -187,7 +188,10 @@ def unwrap(
     footprint = _pixels_per_texel(model, project(vertices_view, camera), resolution)[:, texels.triangle_id]
     texture = sample_prefiltered(image, points[:, None], footprint[:, None], max_level)[:, :, 0]
     with torch.no_grad():
-        visibility = _visibility(position, normal, points, fragments, image_valid)
+        usable = fragments.coverage[:, None].to(image.dtype)
+        usable = usable if image_valid is None else usable * image_valid
+        purity = sample_prefiltered(usable, points[:, None], footprint[:, None], max_level)[:, 0, 0]
+        visibility = torch.where(purity > 0.999, _visibility(position, normal, points, fragments), 0.0)
     return UVObservation(
         uv_texture=scatter_texels(texels, texture.transpose(1, 2)),
         uv_visibility=scatter_texels(texels, visibility[..., None].to(image.dtype)),
@@ -195,10 +199,8 @@ def unwrap(
     )
 
 
-def _visibility(
-    position: Tensor, normal: Tensor, points: Tensor, fragments: Fragments, image_valid: Tensor | None
-) -> Tensor:
-    """Trust in [0, 1] of each texel: facing, nearest, inside the photo. [batch, texel]."""
+def _visibility(position: Tensor, normal: Tensor, points: Tensor, fragments: Fragments) -> Tensor:
+    """Trust in [0, 1] of each texel: facing, nearest, inside the image. [batch, texel]."""
     height, width = fragments.depth.shape[1:]
     facing = -(normal.transpose(1, 2) * torch.nn.functional.normalize(position, dim=-1)).sum(-1)
     trust = ((facing - GRAZING_COSINE) / COSINE_RAMP).clamp(0, 1)
@@ -210,8 +212,6 @@ def _visibility(
     inverse, share = sample_bilinear(layers, points[:, None].to(layers.dtype))[:, :, 0].unbind(1)
     nearest = share / inverse.clamp(min=torch.finfo(inverse.dtype).tiny)
     visible = inside & (share > 0) & (-position[..., 2] < nearest + DEPTH_TOLERANCE_METRES)
-    if image_valid is not None:
-        visible = visible & (sample_bilinear(image_valid, points[:, None])[:, 0, 0] > 0.99)
     return torch.where(visible, trust, 0.0)
 
 
