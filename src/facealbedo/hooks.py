@@ -9,11 +9,13 @@ from kedro.framework.hooks import hook_impl
 from kedro.pipeline.node import Node
 from pydantic import BaseModel
 
+from facealbedo.core.errors import FaceAlbedoError
+
 logger = logging.getLogger(__name__)
 
 
 class ProjectHooks:
-    """Make validated parameters readable in MLflow."""
+    """Readable parameters in MLflow; one clear message instead of a traceback for what the user can mend."""
 
     @hook_impl
     def before_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
@@ -28,6 +30,16 @@ class ProjectHooks:
         for name, model in models.items():
             fields = _flatten(model.model_dump(mode="json"), name.removeprefix("params:"))
             mlflow.log_params({key: str(value)[:500] for key, value in fields.items()})
+
+    @hook_impl(trylast=True)
+    def on_pipeline_error(self, error: Exception) -> None:
+        """End with the message of a `FaceAlbedoError`, also when Kedro wrapped it; other errors keep their traceback."""
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, FaceAlbedoError):
+            cause = cause.__cause__
+        if cause is not None:
+            logger.error("%s", cause)
+            raise SystemExit(1) from None
 
 
 def _flatten(tree: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def write_face_folder(root: Path, face_id: str, files: FaceFiles) -> Path:
         staging.chmod(0o755)
         if target.exists():
             shutil.rmtree(target)
-        os.replace(staging, target)
+        staging.replace(target)
     except OSError as error:
         shutil.rmtree(staging, ignore_errors=True)
         raise _storage_error(root, error) from error
@@ -68,7 +68,7 @@ def write_file(path: Path, content: bytes) -> None:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
         Path(temporary).chmod(0o644)
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
     except OSError as error:
         Path(temporary).unlink(missing_ok=True)
         raise _storage_error(path.parent, error) from error

@@ -1,4 +1,4 @@
-"""Parameters of the `reconstruct` pipeline, of the `facealbedo` command and of the Python API: one meaning, one place."""
+"""Parameters of the `reconstruct` pipeline, the `facealbedo` command and the Python API."""
 
 from __future__ import annotations
 
@@ -46,14 +46,13 @@ class ExportParams(BaseModel):
 
 
 class ReconstructParams(BaseModel):
-    """Everything that decides what a reconstruction looks like, and where photos come from and results go."""
+    """Where photos come from, and everything that decides what a reconstruction looks like."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     photos: str | None = Field(
         None, description="A photo or a folder of photos; none: a bundled photograph and two fabricated faces."
     )
-    output: str = Field("data/07_model_output/reconstruct", min_length=1, description="Folder of the results.")
     faces: Literal["all", "largest"] = Field("all", description="Which faces of a photo are reconstructed.")
     max_faces: int = Field(16, ge=1, le=64, description="Most faces looked for in one photo.")
     max_megapixels: float = Field(120.0, gt=0, le=500, description="Larger photos are refused, megapixels.")
