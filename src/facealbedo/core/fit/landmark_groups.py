@@ -35,6 +35,30 @@ MEDIAPIPE_NOSE = (
     *(1, 2, 4, 5, 6, 19, 45, 48, 64, 94, 97, 98, 115, 168, 195, 197, 220, 275, 278, 294, 326, 327, 344, 440),
 )
 
+MEDIAPIPE_MIDLINE = (
+    *(0, 1, 2, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 94),
+    *(151, 152, 164, 168, 175, 195, 197, 199, 200),
+)
+"""Points that are their own mirror image."""
+
+
+def _mediapipe_mirror() -> tuple[int, ...]:
+    """Partner of each of the 468 points: right half and left half are numbered in the same order."""
+    sides = [index for index in range(468) if index not in MEDIAPIPE_MIDLINE]
+    right, left = sides[:220], sides[220:]
+    partner = {**{index: index for index in MEDIAPIPE_MIDLINE}, **dict(zip(right, left, strict=True))}
+    partner.update(zip(left, right, strict=True))
+    return tuple(partner[index] for index in range(468))
+
+
+def _ibug_mirror() -> tuple[int, ...]:
+    """Partner of each of the 68 points: each row of points is numbered from the subject's right."""
+    rows = ((0, 16), (17, 26), (27, 27), (28, 28), (29, 29), (30, 30), (31, 35), (48, 54), (55, 59), (60, 64), (65, 67))
+    partner = {index: first + last - index for first, last in rows for index in range(first, last + 1)}
+    eyes = ((36, 45), (37, 44), (38, 43), (39, 42), (40, 47), (41, 46))
+    partner.update(pair for right, left in eyes for pair in ((right, left), (left, right)))
+    return tuple(partner[index] for index in range(68))
+
 
 @dataclass(frozen=True)
 class LandmarkLayout:
@@ -47,6 +71,7 @@ class LandmarkLayout:
         oval: Points of the outline, which slide along the silhouette.
         lips, eyelids, brows, nose: Points of these parts.
         eye_corners: Outer and inner corner of the right eye, then of the left eye: a pair of pairs.
+        mirror: Which point of the skin each becomes in the mirror.
         diagonal_to_interocular: Distance of the eyes' centres in a frontal face as a part of the diagonal of the
             landmarks' bounding box.
     """
@@ -60,6 +85,7 @@ class LandmarkLayout:
     brows: tuple[int, ...]
     nose: tuple[int, ...]
     eye_corners: tuple[tuple[int, int], tuple[int, int]]
+    mirror: tuple[int, ...]
     diagonal_to_interocular: float
 
     @property
@@ -85,6 +111,7 @@ MEDIAPIPE478 = LandmarkLayout(
     brows=MEDIAPIPE_RIGHT_BROW + MEDIAPIPE_LEFT_BROW,
     nose=MEDIAPIPE_NOSE,
     eye_corners=((33, 133), (263, 362)),
+    mirror=_mediapipe_mirror(),
     diagonal_to_interocular=0.28,
 )
 
@@ -98,6 +125,7 @@ IBUG68 = LandmarkLayout(
     brows=tuple(range(17, 27)),
     nose=tuple(range(27, 36)),
     eye_corners=((36, 39), (45, 42)),
+    mirror=_ibug_mirror(),
     # This box ends at the brows: its diagonal is shorter by a fifth.
     diagonal_to_interocular=0.35,
 )

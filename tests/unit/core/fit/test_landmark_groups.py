@@ -60,3 +60,19 @@ def test_layout_is_told_by_the_count() -> None:
     assert groups.layout_of(68) is groups.IBUG68
     with pytest.raises(ValueError, match="no landmark layout has 70 points"):
         groups.layout_of(70)
+
+
+@pytest.mark.parametrize("layout", groups.LAYOUTS.values(), ids=list(groups.LAYOUTS))
+def test_mirror_pairs_points_of_the_same_group(layout: groups.LandmarkLayout) -> None:
+    assert [layout.mirror[partner] for partner in layout.mirror] == list(range(layout.n_surface))
+    for group in layout.groups.values():
+        assert {layout.mirror[index] for index in group} == set(group)
+    right, left = layout.eye_corners
+    assert tuple(layout.mirror[index] for index in right) == left
+
+
+def test_mirror_maps_the_mesh_of_mediapipe_onto_itself(connections: object) -> None:
+    edges = {frozenset(edge) for edge in connections.FACEMESH_TESSELATION}
+    partner = groups.MEDIAPIPE478.mirror
+    missed = [edge for edge in edges if frozenset(partner[index] for index in edge) not in edges]
+    assert len(missed) <= 6  # of 1,322: quads whose diagonals MediaPipe drew the same way on both sides
