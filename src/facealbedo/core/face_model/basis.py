@@ -32,17 +32,17 @@ OPPOSITES = (
 """Endings of the two targets that pull one shape parameter to its two sides."""
 
 EXPRESSION_FOLDER = "faceunits"
-ARKIT_NAMES = (
-    "browDownLeft browDownRight browInnerUp browOuterUpLeft browOuterUpRight cheekPuff cheekSquintLeft "
-    "cheekSquintRight eyeBlinkLeft eyeBlinkRight eyeLookDownLeft eyeLookDownRight eyeLookInLeft eyeLookInRight "
-    "eyeLookOutLeft eyeLookOutRight eyeLookUpLeft eyeLookUpRight eyeSquintLeft eyeSquintRight eyeWideLeft "
-    "eyeWideRight jawForward jawLeft jawOpen jawRight mouthClose mouthDimpleLeft mouthDimpleRight mouthFrownLeft "
-    "mouthFrownRight mouthFunnel mouthLeft mouthLowerDownLeft mouthLowerDownRight mouthPressLeft mouthPressRight "
-    "mouthPucker mouthRight mouthRollLower mouthRollUpper mouthShrugLower mouthShrugUpper mouthSmileLeft "
-    "mouthSmileRight mouthStretchLeft mouthStretchRight mouthUpperUpLeft mouthUpperUpRight noseSneerLeft "
-    "noseSneerRight tongueOut"
-).split()  # noqa: SIM905 - a list of 52 lines is harder to read
-"""Apple ARKit's blend shape names (ARFaceAnchor.BlendShapeLocation), in alphabetical order."""
+ARKIT_SIDED = (
+    "browDown", "browOuterUp", "cheekSquint", "eyeBlink", "eyeLookDown", "eyeLookIn", "eyeLookOut", "eyeLookUp",
+    "eyeSquint", "eyeWide", "jaw", "mouth", "mouthDimple", "mouthFrown", "mouthLowerDown", "mouthPress", "mouthSmile",
+    "mouthStretch", "mouthUpperUp", "noseSneer",
+)  # fmt: skip
+ARKIT_CENTRAL = (
+    "browInnerUp", "cheekPuff", "jawForward", "jawOpen", "mouthClose", "mouthFunnel", "mouthPucker", "mouthRollLower",
+    "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "tongueOut",
+)  # fmt: skip
+ARKIT_NAMES = tuple(sorted([f"{name}{side}" for name in ARKIT_SIDED for side in ("Left", "Right")] + [*ARKIT_CENTRAL]))
+"""Apple ARKit's 52 blend shape names (ARFaceAnchor.BlendShapeLocation), in alphabetical order."""
 
 MINIMAL_SKIN_MOTION = 0.002
 """A face unit is kept if it moves the outer skin by this much somewhere (dm): 0.2 mm."""

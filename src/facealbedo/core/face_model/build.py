@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
+from facealbedo.core.face_model.atlas import Atlas
 from facealbedo.core.face_model.basis import (
     ExpressionBasis,
     IdentityBasis,
@@ -51,16 +52,6 @@ class HeadGeometry:
         return self.surface.matrix @ self.identity.mean
 
 
-@dataclass(frozen=True)
-class Atlas:
-    """A UV layout: u right, v down, in [0, 1]. One triangle for each of the surface's atlas triangles, in order."""
-
-    uv: Float[np.ndarray, "uv 2"]
-    triangles: Int[np.ndarray, "atlas_triangle 3"]
-    source: Int[np.ndarray, "uv"]
-    mirror: Int[np.ndarray, "uv"]
-
-
 def build_geometry(data: MakeHumanData, config: PopulationConfig) -> HeadGeometry:
     """Cut the head, draw the population, and make both bases, in metres."""
     cut = cut_head(data.mesh)
@@ -82,6 +73,16 @@ def build_geometry(data: MakeHumanData, config: PopulationConfig) -> HeadGeometr
     )
     expression = ExpressionBasis(expression.names, expression.units * scale, expression.mirror)
     return HeadGeometry(cut, build_surface(cut, identity.mean), identity, expression)
+
+
+def ear_motion(data: MakeHumanData, geometry: HeadGeometry) -> Float[np.ndarray, "vertex"]:
+    """Return how far MakeHuman's targets that turn the ears out move each surface vertex, greatest value 1."""
+    n_source = len(data.mesh.vertices)
+    moved = sum(data.targets[name].dense(n_source) for name in ("ears/l-ear-wing-incr", "ears/r-ear-wing-incr"))
+    base = np.zeros_like(geometry.identity.mean)
+    base[: len(geometry.cut.source_vertex)] = moved[geometry.cut.source_vertex]
+    motion = np.linalg.norm(geometry.surface.matrix @ base, axis=1)
+    return motion / motion.max()
 
 
 def assemble(
