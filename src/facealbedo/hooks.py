@@ -33,7 +33,7 @@ class ProjectHooks:
 
     @hook_impl(trylast=True)
     def on_pipeline_error(self, error: Exception) -> None:
-        """End with the message of a `FaceAlbedoError`, also when Kedro wrapped it; other errors keep their traceback."""
+        """End with the message of a `FaceAlbedoError`, wrapped by Kedro or not; other errors keep their traceback."""
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, FaceAlbedoError):
             cause = cause.__cause__
