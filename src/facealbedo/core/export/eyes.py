@@ -102,7 +102,10 @@ def _iris_pattern(radius: np.ndarray, phi: np.ndarray, pupil: float) -> np.ndarr
     """Return the brightness of the iris over its mean colour: fibres, collarette and limbal ring."""
     across = np.clip((radius - pupil) / (1.0 - pupil), 0.0, 1.0)
     waves = ((23, 0.4, 1.3), (37, 2.1, -1.9), (61, 4.0, 2.7), (97, 1.2, -3.1), (151, 5.1, 1.1))
-    fibres = sum(np.cos(count * phi + phase + twist * across) / (index + 2.0) for index, (count, phase, twist) in enumerate(waves))
+    fibres = sum(
+        np.cos(count * phi + phase + twist * across) / (index + 2.0)
+        for index, (count, phase, twist) in enumerate(waves)
+    )
     lobes = 0.5 + 0.5 * np.cos(5.0 * phi + 0.7 + 1.1 * np.sin(3.0 * phi))
     collarette = np.exp(-(((across - 0.22 - 0.05 * lobes) / 0.13) ** 2))
     limbus = _step(across, 0.86, 0.13)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -62,9 +61,7 @@ def scene_layout(model: FaceModel) -> SceneLayout:
     """Sort the pieces of a face model into objects; the eyeballs are split into left and right and get coordinates."""
     mean = model.mean.detach().cpu().numpy().astype(np.float64)
     topologies = part_topologies(model)
-    eyes = tuple(
-        eye for side, sign in SIDES if (eye := _eye_layout(topologies, mean, side, sign)) is not None
-    )
+    eyes = tuple(eye for side, sign in SIDES if (eye := _eye_layout(topologies, mean, side, sign)) is not None)
     objects: list[tuple[str, tuple[PartTopology, ...]]] = [
         ("head", tuple(part for part in topologies if part.name in (SKIN, "skin_inner", "cavity")))
     ]
@@ -172,24 +169,32 @@ def _morphs(
     )
 
 
+def part_material(name: str) -> Material:
+    """Return the material of a part of the face model, without pictures; grey for a part that is not known."""
+    return _MATERIALS.get(name, Material(name, UNKNOWN_PART_ALBEDO))
+
+
+_CAVITY = Material("cavity", CAVITY_ALBEDO, roughness=0.4, ior=MUCOSA_IOR, double_sided=True)
+_MATERIALS = {
+    SKIN: Material("skin", roughness=SKIN_ROUGHNESS, ior=SKIN_IOR, double_sided=True),
+    "skin_inner": _CAVITY,
+    "cavity": _CAVITY,
+    "sclera": Material("sclera", roughness=0.22, ior=CORNEA_IOR),
+    "iris": Material("iris", roughness=0.08, ior=CORNEA_IOR),
+    "pupil": Material("pupil", roughness=0.08, ior=CORNEA_IOR),
+    "teeth": Material("teeth", TEETH_ALBEDO, roughness=0.25, ior=ENAMEL_IOR),
+    "tongue": Material("tongue", TONGUE_ALBEDO, roughness=0.45, ior=MUCOSA_IOR),
+}
+
+
 def _materials(layout: SceneLayout, albedo_image: Image, config: ExportConfig) -> dict[str, Material]:
-    materials = {
-        SKIN: Material(
-            "skin", roughness=SKIN_ROUGHNESS, ior=SKIN_IOR, double_sided=True, base_image=albedo_image
-        ),
-        "skin_inner": Material("cavity", CAVITY_ALBEDO, roughness=0.4, ior=MUCOSA_IOR, double_sided=True),
-        "cavity": Material("cavity", CAVITY_ALBEDO, roughness=0.4, ior=MUCOSA_IOR, double_sided=True),
-        "teeth": Material("teeth", TEETH_ALBEDO, roughness=0.25, ior=ENAMEL_IOR),
-        "tongue": Material("tongue", TONGUE_ALBEDO, roughness=0.45, ior=MUCOSA_IOR),
-    }
+    images = {SKIN: albedo_image}
     if layout.eyes:
-        image = _eye_image(layout.eyes[0].iris_half_angle, layout.eyes[0].pupil_half_angle, config.iris_albedo)
-        for part, roughness in (("sclera", 0.22), ("iris", 0.08), ("pupil", 0.08)):
-            materials[part] = Material(part, roughness=roughness, ior=CORNEA_IOR, base_image=image)
-    for _, topologies in layout.objects:
-        for part in topologies:
-            materials.setdefault(part.name, Material(part.name, UNKNOWN_PART_ALBEDO))
-    return materials
+        eye = layout.eyes[0]
+        image = _eye_image(eye.iris_half_angle, eye.pupil_half_angle, config.iris_albedo)
+        images |= dict.fromkeys(EYE_PARTS, image)
+    names = dict.fromkeys(part.name for _, topologies in layout.objects for part in topologies)
+    return {name: replace(part_material(name), base_image=images.get(name)) for name in names}
 
 
 @lru_cache(maxsize=8)

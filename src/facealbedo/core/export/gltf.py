@@ -62,9 +62,7 @@ class _Writer:
             root.children.append(len(self._gltf.nodes))
             moved = any(value != 0 for value in node.translation)
             self._gltf.nodes.append(
-                gl.Node(
-                    name=node.name, mesh=self._mesh(node), translation=list(node.translation) if moved else None
-                )
+                gl.Node(name=node.name, mesh=self._mesh(node), translation=list(node.translation) if moved else None)
             )
         self._gltf.buffers = [gl.Buffer(byteLength=len(self._blob))]
         self._gltf.set_binary_blob(bytes(self._blob))

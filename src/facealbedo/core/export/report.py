@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+REPORT_FILE = "report.json"
 REPORT_SCHEMA = "facealbedo.report"
 REPORT_SCHEMA_VERSION = 1
 SUMMARY_LEADING_COLUMNS = ("id", "photo", "status", "reason")
@@ -83,17 +84,49 @@ def plain(value: Any) -> Any:
     raise TypeError(f"a report cannot hold a {type(value).__name__}")
 
 
-def encode_report(sections: Mapping[str, Any]) -> bytes:
-    """Return `report.json`: the sections after the schema's name and version, with licences and limits at the end."""
+def encode_report(
+    face_id: str, photo: str, numbers: Mapping[str, Any], files: Mapping[str, str], facts: Mapping[str, Any]
+) -> bytes:
+    """Return `report.json` of a reconstructed face.
+
+    Args:
+        face_id: name of the face in its run.
+        photo: name of the photo.
+        numbers: everything measured, in sections (``fit``, ``tone``, ...).
+        files: the other files of the face: name → what it shows and how it is to be read.
+        facts: further sections, such as the versions of the software and the parameters of the run.
+    """
     report = {
         "schema": REPORT_SCHEMA,
         "schema_version": REPORT_SCHEMA_VERSION,
-        **plain(sections),
+        "id": face_id,
+        "photo": photo,
+        "numbers": plain(numbers),
+        "files": dict(files),
+        **plain(facts),
         "licences": list(LICENCES),
         "limits": list(LIMITS),
     }
     text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode("utf-8", errors="replace")
+
+
+def row_of_report(report: bytes, folder: str) -> FaceRow:
+    """Return the line of a run that a `report.json` stands for, so that a finished face need not be made again.
+
+    Args:
+        report: content of the file.
+        folder: where the face's files are, relative to the index page, with ``/`` between folders.
+
+    Raises:
+        ValueError: this is no report, or one of another version.
+    """
+    content = json.loads(report)
+    found = (content.get("schema"), content.get("schema_version")) if isinstance(content, dict) else None
+    if found != (REPORT_SCHEMA, REPORT_SCHEMA_VERSION):
+        raise ValueError(f"expected a {REPORT_SCHEMA} of version {REPORT_SCHEMA_VERSION}, found {found}")
+    files = {name: f"{folder}/{name}" for name in (*content["files"], REPORT_FILE)}
+    return FaceRow(content["id"], content["photo"], "done", numbers=content["numbers"], files=files)
 
 
 def encode_summary(rows: Sequence[FaceRow]) -> bytes:
@@ -110,7 +143,7 @@ def encode_summary(rows: Sequence[FaceRow]) -> bytes:
 
 
 def safe_cell(value: str | float | int | bool | None) -> str:
-    """Format a cell; text that a spreadsheet would run as a formula is led by an apostrophe, line ends become spaces."""
+    """Format a cell; text that a spreadsheet would run as a formula is led by an apostrophe; line ends are spaces."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -12,6 +12,7 @@ from html import escape
 from statistics import median
 from urllib.parse import quote
 
+from facealbedo.core.export.relit import RELIT_LIGHTS
 from facealbedo.core.export.report import FaceRow
 from facealbedo.core.export.sheet_page import SCRIPT, STYLE
 
@@ -26,17 +27,8 @@ PREVIEW_PICTURES: tuple[tuple[str, str], ...] = (
     ("albedo", "albedo.png"),
     ("shading", "shading.png"),
 )
-RELIT_LIGHTS: tuple[str, ...] = (
-    "light of the photo",
-    "front, soft",
-    "left",
-    "right",
-    "top",
-    "warm and cool",
-    "environment 1",
-    "environment 2",
-)
 LINKED_FILES = ("face.glb", "face.obj", "report.json")
+_MISSING = "\N{EN DASH}"
 _HEX_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -104,9 +96,7 @@ def build_index(
 def _grid_template(n_numbers: int, tone: bool) -> str:
     strip = f"calc(var(--s) * {len(RELIT_LIGHTS) // 2} / 2 + 6px)"
     numbers = f" repeat({n_numbers}, var(--n))" if n_numbers else ""
-    return (
-        f"150px repeat({len(PREVIEW_PICTURES)}, var(--s)) {strip}{' 104px' if tone else ''}{numbers}"
-    )
+    return f"150px repeat({len(PREVIEW_PICTURES)}, var(--s)) {strip}{' 104px' if tone else ''}{numbers}"
 
 
 def _document_head(title: str, template: str) -> str:
@@ -128,9 +118,7 @@ def _page_header(rows: Sequence[FaceRow], title: str, facts: Mapping[str, str]) 
     if errors:
         chips.append(f"<span>median fit <b>{median(errors):.2f} %</b></span>")
     chips += [f"<span>{escape(name)} <b>{escape(str(value))}</b></span>" for name, value in facts.items()]
-    options = "".join(
-        f'<option value="{status}">{words[status]}</option>' for status, count in counts.items() if count
-    )
+    options = "".join(f'<option value="{status}">{words[status]}</option>' for status, count in counts.items() if count)
     return (
         f'<header><h1>{escape(title)}</h1><div class="counts">{"".join(chips)}<span id="shown"></span></div>'
         '<div class="tools"><input type="search" id="find" placeholder="find" aria-label="Find">'
@@ -187,7 +175,8 @@ def _who(row: FaceRow) -> str:
     note = note if PREVIEW_FILE in row.files else ""
     return (
         f'<div class="who" role="cell" data-key="id" data-value="{escape(row.id)}">'
-        f'<div class="id">{escape(row.id)}</div><div class="photo" title="{escape(row.photo)}">{escape(row.photo)}</div>'
+        f'<div class="id">{escape(row.id)}</div>'
+        f'<div class="photo" title="{escape(row.photo)}">{escape(row.photo)}</div>'
         f'<div class="status-{row.status}">{words[row.status]}{note}</div><div class="links">{links}</div></div>'
     )
 
@@ -231,7 +220,7 @@ def _tone_cell(row: FaceRow) -> str:
     numbers = row.flat_numbers()
     group, colour = numbers.get(TONE_GROUP_KEY), numbers.get(TONE_COLOUR_KEY)
     if not isinstance(value, int | float):
-        return f'<div role="cell" class="missing" data-key="{TONE_KEY}" data-value="">–</div>'
+        return f'<div role="cell" class="missing" data-key="{TONE_KEY}" data-value="">{_MISSING}</div>'
     swatch = ""
     if isinstance(colour, str) and _HEX_COLOUR.fullmatch(colour):
         swatch = f'<div class="swatch" style="background: {colour}" title="mean skin albedo, sRGB {colour}"></div>'
@@ -245,7 +234,7 @@ def _tone_cell(row: FaceRow) -> str:
 def _number_cell(row: FaceRow, column: Column) -> str:
     value = _number(row, column.key)
     if not isinstance(value, int | float):
-        return f'<div role="cell" class="number missing" data-key="{escape(column.key)}" data-value="">–</div>'
+        return f'<div role="cell" class="number missing" data-key="{escape(column.key)}" data-value="">{_MISSING}</div>'
     return (
         f'<div role="cell" class="number" data-key="{escape(column.key)}" data-value="{value!r}">'
         f"{value:.{column.digits}f}</div>"

@@ -28,8 +28,8 @@ h1 { font-size: 19px; font-weight: 600; margin: 0; letter-spacing: .01em; overfl
 .body .row { content-visibility: auto; contain-intrinsic-size: auto calc(var(--s) + 16px); }
 .head { position: sticky; top: 0; z-index: 2; background: var(--page); border-top: 0; padding: 6px 0; color: var(--dim);
   align-items: end; }
-.head button { font: inherit; line-height: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer;
-  text-align: inherit; width: 100%; display: block; }
+.head button { font: inherit; line-height: inherit; color: inherit; background: none; border: 0;
+  padding: 0; cursor: pointer; text-align: inherit; width: 100%; display: block; }
 .head button:hover { color: var(--text); }
 .head [aria-sort=ascending] button::after { content: " \\2191"; color: var(--text); }
 .head [aria-sort=descending] button::after { content: " \\2193"; color: var(--text); }
