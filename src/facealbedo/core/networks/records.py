@@ -1,0 +1,56 @@
+"""What goes into a refinement network and what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from facealbedo.core.lighting.sh import mirror_sh
+from facealbedo.core.render.uv import mirror_uv, mirror_uv_normals
+from facealbedo.core.types import TensorRecord, UVObservation
+
+SH_COEFFICIENTS = 9
+
+
+@dataclass(frozen=True)
+class RefinerInput(TensorRecord):
+    """A face as the fit left it.
+
+    * ``observation``: linear texture, trust and view-frame normals in the atlas.
+    * ``prior_albedo``: complete linear albedo of the parametric prior, > 0.
+    * ``sh_radiance``: the fit's light (order 2, view frame), in units in which albedo x shading is the texture.
+    """
+
+    observation: UVObservation
+    prior_albedo: Float[Tensor, "batch 3 height width"]
+    sh_radiance: Float[Tensor, "batch 3 9"]
+
+    def mirrored(self) -> RefinerInput:
+        """Return the input of the mirrored photo, exactly."""
+        seen = self.observation
+        observation = UVObservation(
+            uv_texture=mirror_uv(seen.uv_texture),
+            uv_visibility=mirror_uv(seen.uv_visibility),
+            uv_normal_view=mirror_uv_normals(seen.uv_normal_view),
+        )
+        return RefinerInput(observation, mirror_uv(self.prior_albedo), mirror_sh(self.sh_radiance))
+
+
+@dataclass(frozen=True)
+class RefinerOutput(TensorRecord):
+    """A refined face.
+
+    * ``uv_albedo``: complete linear albedo in (0, 1).
+    * ``uv_illumination``: order-2 SH radiance a texel (view frame), colour-major: channel ``9 * colour + coefficient``;
+      at the network's own, often coarser, resolution: read it bilinearly.
+    * ``detail_gate``: how much of the photo's own detail the albedo took over, in [0, 1]; 1 nowhere for networks that
+      have no such gate.
+    * ``log_variance``: of the albedo's error in log units; 0 for networks that do not say.
+    """
+
+    uv_albedo: Float[Tensor, "batch 3 height width"]
+    uv_illumination: Float[Tensor, "batch 27 coarse_height coarse_width"]
+    detail_gate: Float[Tensor, "batch 1 height width"]
+    log_variance: Float[Tensor, "batch 1 height width"]

@@ -1,0 +1,188 @@
+"""From a fitted face to a refined one: what the networks see, and what their answers mean.
+
+Networks see colours as sRGB in [-1, 1], as photos are (their noise and the eye's sensitivity are even there); what
+goes in and comes out is linear.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from facealbedo.core.colour import linear_to_srgb, srgb_to_linear
+from facealbedo.core.lighting.sh import shading
+from facealbedo.core.networks.paper import PaperNet
+from facealbedo.core.networks.records import RefinerInput, RefinerOutput
+from facealbedo.core.networks.unet import RefinementUNet
+from facealbedo.core.render.uv import mirror_uv
+
+# Below this trust a texel counts as unseen.
+SEEN = 0.05
+# Darkest value of a logarithm's argument; about an eighth of the darkest code of an 8-bit photo.
+DARKEST = 4e-5
+# Where the soft ceiling of albedo starts: no skin reflects this much.
+CEILING_KNEE = 0.9
+
+
+class Refiner(nn.Module, ABC):
+    """A refinement network of any architecture."""
+
+    n_input: int
+
+    @abstractmethod
+    def channels(
+        self, face: RefinerInput, noise: Float[Tensor, "batch 3 height width"] | None = None
+    ) -> Float[Tensor, "batch channel height width"]:
+        """Return what the network sees."""
+
+    @abstractmethod
+    def interpret(self, face: RefinerInput, *raw: Tensor) -> RefinerOutput:
+        """Turn the network's raw answers (float32) into a refined face."""
+
+    @property
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """The part that computes in reduced precision and may be compiled."""
+
+    def forward(
+        self, face: RefinerInput, noise: Float[Tensor, "batch 3 height width"] | None = None
+    ) -> RefinerOutput:
+        """Refine a batch of faces.
+
+        Args:
+            face: what the fit left.
+            noise: standard normal values for unseen texels; None: seeded ones, the same for every face, so that a
+                result can be reproduced.
+        """
+        seen = self.channels(face, noise).contiguous(memory_format=torch.channels_last)
+        raw = self.network(seen)
+        return self.interpret(face, *(answer.float() for answer in raw))
+
+
+class PaperRefiner(Refiner):
+    """The authors' form: texture and prior in, albedo and light out, nothing else known."""
+
+    n_input = 6
+
+    def __init__(self, width: int = 64, noise_seed: int = 0) -> None:
+        super().__init__()
+        self.net = PaperNet(width)
+        self.noise_seed = noise_seed
+
+    @property
+    def network(self) -> nn.Module:
+        """The encoder and both decoders."""
+        return self.net
+
+    def channels(
+        self, face: RefinerInput, noise: Float[Tensor, "batch 3 height width"] | None = None
+    ) -> Float[Tensor, "batch channel height width"]:
+        """Texture, noise where unseen, and prior."""
+        seen = face.observation
+        if noise is None:
+            noise = _seeded_noise(seen.uv_texture, self.noise_seed)
+        texture = torch.where(seen.uv_visibility > SEEN, _signed_srgb(seen.uv_texture), noise)
+        return torch.cat([texture, _signed_srgb(face.prior_albedo)], dim=1)
+
+    def interpret(self, face: RefinerInput, *raw: Tensor) -> RefinerOutput:
+        """Albedo from [-1, 1] in sRGB; light in units of pi, which makes its values about 1."""
+        albedo, light = raw
+        empty = albedo.new_zeros(albedo.shape[0], 1, *albedo.shape[2:])
+        # Not 0, whose logarithm the losses take; 1e-3 is darker than any skin or hair.
+        uv_albedo = srgb_to_linear((albedo + 1) / 2).clamp(min=1e-3)
+        return RefinerOutput(uv_albedo, light * math.pi, empty, empty)
+
+
+class ResidualRefiner(Refiner):
+    """Albedo = prior x exp(gate x log-quotient + change); light = the fit's + change.
+
+    The quotient (texture over fitted shading) carries the photo's detail past the network, so that it need not pass
+    through its bottleneck; the gate, which is also an output, says where that detail is pigment. Texture and trust of
+    the mirrored side are inputs too, so that an unseen side is completed by looking at the same texel.
+    """
+
+    n_input = 18
+
+    def __init__(
+        self,
+        channels: tuple[int, ...],
+        residual_blocks: int,
+        light_factor: int,
+        max_log_ratio: float,
+        max_log_change: float,
+    ) -> None:
+        super().__init__()
+        self.unet = RefinementUNet(self.n_input, channels, residual_blocks, light_factor)
+        self.max_log_ratio, self.max_log_change = max_log_ratio, max_log_change
+
+    @property
+    def network(self) -> nn.Module:
+        """The U-Net."""
+        return self.unet
+
+    def channels(
+        self, face: RefinerInput, noise: Float[Tensor, "batch 3 height width"] | None = None
+    ) -> Float[Tensor, "batch channel height width"]:
+        """Texture, prior, log-quotient and its mirror image, both trusts, normals and log shading; unseen is 0."""
+        seen = face.observation
+        known = (seen.uv_visibility > SEEN).to(seen.uv_texture.dtype)
+        quotient = log_quotient(face, self.max_log_ratio)
+        light = _log(shading(face.sh_radiance, seen.uv_normal_view)).clamp(-4, 2) / 2
+        return torch.cat(
+            [
+                _signed_srgb(seen.uv_texture) * known,
+                _signed_srgb(face.prior_albedo),
+                quotient,
+                mirror_uv(quotient),
+                seen.uv_visibility,
+                mirror_uv(seen.uv_visibility),
+                seen.uv_normal_view,
+                light.mean(1, keepdim=True),
+            ],
+            dim=1,
+        )
+
+    def interpret(self, face: RefinerInput, *raw: Tensor) -> RefinerOutput:
+        """Compose prior, gated quotient and the network's change."""
+        head, light = raw
+        change, gate, log_variance = head.split((3, 1, 1), dim=1)
+        gate = torch.sigmoid(gate)
+        change = self.max_log_change * torch.tanh(change / self.max_log_change)
+        residual = gate * log_quotient(face, self.max_log_ratio) + change
+        albedo = soft_ceiling(face.prior_albedo * residual.exp()).clamp(min=1e-3)
+        light = light * math.pi + face.sh_radiance.reshape(-1, 27, 1, 1)
+        return RefinerOutput(albedo, light, gate * face.observation.uv_visibility, log_variance.clamp(-8, 2))
+
+
+def log_quotient(face: RefinerInput, limit: float = 2.0) -> Float[Tensor, "batch 3 height width"]:
+    """Log of texture / (fitted shading x prior), times the trust in each texel: 0 where nothing was seen.
+
+    Softly limited to ``limit`` in size: more is a highlight, a cast shadow or an error of the fit.
+    """
+    seen = face.observation
+    ratio = _log(seen.uv_texture) - _log(shading(face.sh_radiance, seen.uv_normal_view)) - _log(face.prior_albedo)
+    return limit * torch.tanh(ratio / limit) * seen.uv_visibility
+
+
+def soft_ceiling(albedo: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Keep albedo below 1: the identity up to `CEILING_KNEE`, a smooth approach to 1 above."""
+    room = 1 - CEILING_KNEE
+    above = CEILING_KNEE + room * torch.tanh((albedo - CEILING_KNEE) / room)
+    return torch.where(albedo > CEILING_KNEE, above, albedo)
+
+
+def _signed_srgb(linear: Tensor) -> Tensor:
+    return linear_to_srgb(linear) * 2 - 1
+
+
+def _log(values: Tensor) -> Tensor:
+    return values.clamp(min=DARKEST).log()
+
+
+def _seeded_noise(like: Tensor, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(like.shape[1:], generator=generator).to(like).expand_as(like)
