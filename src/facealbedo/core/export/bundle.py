@@ -14,7 +14,8 @@ from facealbedo.core.export.asset_files import export_glb, export_obj
 from facealbedo.core.export.config import ExportConfig
 from facealbedo.core.export.maps import ShadingPicture, map_numbers, shading_picture, texture_picture, uv_shading
 from facealbedo.core.export.overlay import Overlay, draw_overlay
-from facealbedo.core.export.relit import Surroundings, draw_relit
+from facealbedo.core.export.preview_lights import Surroundings
+from facealbedo.core.export.relit import draw_relit
 from facealbedo.core.export.report import REPORT_FILE, encode_report
 from facealbedo.core.export.sheet import PHOTO_FILE, PREVIEW_FILE, RELIT_FILE
 from facealbedo.core.export.textures import atlas_fill, encode_jpeg, encode_png, grey8, srgb8_from_linear
@@ -59,7 +60,7 @@ def export_face(
             be such as a report can hold. What is measured here is added; the given value wins where both have one.
         facts: further sections of the report, such as versions and parameters.
         config: what to write; the defaults if not given.
-        surroundings: up to two environments for ``relit.png``, from `relit.prepare_surroundings`.
+        surroundings: up to two environments for ``relit.png``, from `preview_lights.prepare_surroundings`.
 
     Raises:
         ValueError: shapes do not fit together, a coordinate is not finite, or the model is not on the CPU.
@@ -94,7 +95,7 @@ def export_face(
     measured["maps"] |= {"shading_display_scale": shown.scale, "overlay_error": overlay.error}
     notes = {name: FILE_NOTES.get(name, "") for name in files} | {
         "shading.png": f"irradiance / pi at each texel times {shown.scale:.6g}, sRGB",
-        RELIT_FILE: f"left to right: {', '.join(relit.lights)}; the same lights for every face, none"
+        RELIT_FILE: f"left to right: {'; '.join(relit.lights)}. The same lights for every face, none"
         " adjusted to the skin; linear values above 0.8 are rolled off",
     }
     report = encode_report(face_id, photo_name, _merged(measured, numbers or {}), notes, facts or {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch import Tensor
 from facealbedo.core.colour import ITA_GROUPS, ita_degrees, ita_group, linear_rgb_to_lab, luminance
 from facealbedo.core.export.textures import atlas_fill, resize_map, srgb8_from_linear
 from facealbedo.core.face_model.model import FaceModel
-from facealbedo.core.lighting.sh import lambert_factors, sh_basis_image
+from facealbedo.core.lighting.sh import shading_per_texel
 from facealbedo.core.render.uv import atlas_texels, bake_region
 from facealbedo.core.types import FaceAsset
 
@@ -47,9 +46,7 @@ def uv_shading(asset: FaceAsset, model: FaceModel, resolution: int) -> Float[Ten
     light = torch.nn.functional.interpolate(
         asset.uv_illumination, size=(resolution, resolution), mode="bilinear", align_corners=False
     )
-    weights = sh_basis_image(normals, 2) * lambert_factors(2, normals).view(1, 9, 1, 1)
-    shading = (light.unflatten(1, (3, 9)) * weights[:, None]).sum(2).clamp(min=0) / math.pi
-    return torch.where(inside, shading, 0.0)
+    return torch.where(inside, shading_per_texel(light, normals), 0.0)
 
 
 def shading_picture(shading: Float[Tensor, "1 3 height width"], model: FaceModel, resolution: int) -> ShadingPicture:

@@ -15,14 +15,14 @@ from facealbedo.core.export.config import ExportConfig
 from facealbedo.core.export.textures import srgb8_from_linear
 from facealbedo.core.face_model.model import FaceModel
 from facealbedo.core.geometry.projection import world_to_view
-from facealbedo.core.lighting.sh import irradiance
+from facealbedo.core.lighting.sh import irradiance, positive
 from facealbedo.core.render.gbuffer import render_gbuffer
 from facealbedo.core.render.uv import bake_region
 from facealbedo.core.types import Camera, FaceAsset
 
 RENDER_SHARE = 0.6
-GRID_LINES = 40
-GRID_STRENGTH = 0.28
+GRID_LINES = 32
+GRID_STRENGTH = 0.25
 # Borders of regions that can be checked by eye against the photo, and their sRGB colours.
 OUTLINES: tuple[tuple[str, tuple[int, int, int]], ...] = (
     ("lips", (255, 120, 110)),
@@ -65,7 +65,7 @@ def draw_overlay(
     vertices_view = world_to_view(asset.vertices_world, asset.pose)
     fragments, gbuffer = render_gbuffer(model, vertices_view, camera)
     look = surface_look(filled_map(asset.uv_albedo, model, _MAP_PX), model, fragments, gbuffer, vertices_view, config)
-    shading = (irradiance(asset.lighting.sh_radiance, gbuffer.normal_view) / torch.pi).clamp(min=0)
+    shading = positive(irradiance(asset.lighting.sh_radiance, gbuffer.normal_view) / torch.pi)
     rendered = srgb8_from_linear((look.albedo * shading)[0])
     base = srgb8_from_linear(small)
     coverage = gbuffer.coverage[0, 0].numpy()

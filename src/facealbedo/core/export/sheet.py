@@ -12,7 +12,7 @@ from html import escape
 from statistics import median
 from urllib.parse import quote
 
-from facealbedo.core.export.relit import RELIT_LIGHTS
+from facealbedo.core.export.preview_lights import RELIT_LIGHTS
 from facealbedo.core.export.report import FaceRow
 from facealbedo.core.export.sheet_page import SCRIPT, STYLE
 
