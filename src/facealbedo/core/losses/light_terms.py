@@ -1,0 +1,49 @@
+"""Terms on the per-texel light. Light is SH radiance divided by pi here: a white wall's DC is then 1.13 (2 / sqrt(pi)).
+
+Division by pi makes the weights of ``docs/method.md``, found with irradiance coefficients, hold as they are: an
+irradiance basis has A_l / pi folded in, and its authors leave out the pi.
+"""
+
+from __future__ import annotations
+
+import math
+
+from jaxtyping import Float
+from torch import Tensor
+
+from facealbedo.core.losses.masked import differences
+
+
+def per_colour(uv_illumination: Float[Tensor, "batch 27 rows columns"]) -> Float[Tensor, "batch 3 9 rows columns"]:
+    """Light in the terms' unit, colour and coefficient apart."""
+    return uv_illumination.unflatten(1, (3, 9)) / math.pi
+
+
+def white_light_loss(
+    uv_illumination: Float[Tensor, "batch 27 rows columns"],
+    sh_radiance: Float[Tensor, "batch 3 9"] | None = None,
+) -> Float[Tensor, "batch"]:
+    """Mean |L - mean over RGB of L|: colour belongs to the albedo.
+
+    With ``sh_radiance`` the colour of the fitted light is free: coloured light is real.
+    """
+    light = per_colour(uv_illumination)
+    if sh_radiance is not None:
+        light = light - sh_radiance[..., None, None] / math.pi
+    return (light - light.mean(1, keepdim=True)).abs().mean((1, 2, 3, 4))
+
+
+def global_light_loss(
+    uv_illumination: Float[Tensor, "batch 27 rows columns"], sh_radiance: Float[Tensor, "batch 3 9"]
+) -> Float[Tensor, "batch"]:
+    """Mean |L - fitted light| over texels and the 27 coefficients."""
+    return (per_colour(uv_illumination) - sh_radiance[..., None, None] / math.pi).abs().mean((1, 2, 3, 4))
+
+
+def light_variation_loss(uv_illumination: Float[Tensor, "batch 27 rows columns"]) -> Float[Tensor, "batch"]:
+    """Total variation: mean |forward difference| over the map, both axes summed."""
+    light = uv_illumination / math.pi
+    return sum(
+        (differences(light, axis).abs().mean((1, 2, 3)) for axis in (0, 1)),
+        start=light.new_zeros(light.shape[0]),
+    )
