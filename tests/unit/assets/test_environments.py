@@ -44,7 +44,7 @@ def test_sh_irradiance_is_as_far_from_the_truth_as_the_study_found(loaded: envir
         approximate = sh.irradiance(loaded.sh_radiance[:, :, : (order + 1) ** 2], normals)
         errors.append((approximate - truth).square().mean((1, 2)).sqrt() / truth.square().mean((1, 2)).sqrt())
     assert 0.02 < errors[0].mean() < 0.035
-    assert errors[0].max() < 0.08
+    assert errors[0].max() < 0.09
     assert errors[1].mean() < 0.016
 
 

@@ -149,10 +149,10 @@ def shading(
     return positive(irradiance(sh_radiance, normals) / math.pi)
 
 
-def shading_per_texel(
-    sh_map: Float[Tensor, "batch colour_coeff height width"], normals: Float[Tensor, "batch 3 height width"]
+def irradiance_per_texel(
+    sh_map: Float[Tensor, "batch_or_1 colour_coeff height width"], normals: Float[Tensor, "batch 3 height width"]
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Shading where every texel (or pixel) has its own light, made positive by `positive`.
+    """Irradiance where every texel (or pixel) has its own light.
 
     Args:
         sh_map: SH radiance a texel, colour-major: channel ``coefficients * colour + coefficient`` (27 channels for
@@ -165,7 +165,14 @@ def shading_per_texel(
     order = order_of(channels // 3)
     basis = sh_basis_image(normals, order) * lambert_factors(order, normals).view(1, -1, 1, 1)
     per_colour = sh_map.reshape(batch, 3, channels // 3, height, width)
-    return positive((per_colour * basis[:, None]).sum(2) / math.pi)
+    return (per_colour * basis[:, None]).sum(2)
+
+
+def shading_per_texel(
+    sh_map: Float[Tensor, "batch_or_1 colour_coeff height width"], normals: Float[Tensor, "batch 3 height width"]
+) -> Float[Tensor, "batch 3 height width"]:
+    """`irradiance_per_texel` / pi, made positive by `positive`."""
+    return positive(irradiance_per_texel(sh_map, normals) / math.pi)
 
 
 def positive(values: Float[Tensor, "*shape"], floor: float = 0.02) -> Float[Tensor, "*shape"]:

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from facealbedo.core.render import cpu_kernels
 from facealbedo.core.types import Fragments
 
 
@@ -34,9 +35,12 @@ def interpolate(
     batch, height, width = fragments.triangle_id.shape
     if attributes.shape[0] not in (1, batch):
         raise ValueError(f"{batch} images but attributes of a batch of {attributes.shape[0]}")
-    covered = covered_by(fragments, triangles.shape[0])
     if triangles.shape[0] == 0 or batch == 0:
         return attributes.new_zeros(batch, attributes.shape[2], height, width)
+    if cpu_kernels.usable(attributes, fragments.barycentrics):
+        ids, weights = fragments.triangle_id.flatten(1), fragments.barycentrics.flatten(1, 2)
+        return cpu_kernels.blend_corners(attributes, triangles, ids, weights).unflatten(2, (height, width))
+    covered = covered_by(fragments, triangles.shape[0])
     corners = triangles.long().index_select(0, torch.where(covered, fragments.triangle_id, 0).long().reshape(-1))
     weights = torch.where(covered[..., None], fragments.barycentrics, 0.0).to(attributes.dtype).reshape(-1, 3)
     if attributes.shape[0] > 1:

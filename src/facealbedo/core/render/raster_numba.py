@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
-from typing import Any, no_type_check
+from typing import no_type_check
 
-import numba
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from facealbedo.core.render.cpu_kernels import compile_kernel, run_tasks, shares
 from facealbedo.core.render.raster_rules import GUARD_PX, NEAR_METRES, SUBPIXEL_BITS
 from facealbedo.core.types import Camera, Fragments
 
 _ONE = 1 << SUBPIXEL_BITS
 _HALF = _ONE >> 1
 
-# Compiled code is kept on disk beside the module (or in the user's cache), so only a first run waits for it. The
-# kernels release the interpreter lock; numba's own parallel mode is not used, because its threads neither survive a
-# fork (data loaders) nor take calls from two threads.
-_compile: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.njit(cache=True, nogil=True, boundscheck=False)
 
-
-@_compile
+@compile_kernel
 @no_type_check
 def _project_vertices(vertices, focal, centre_x, centre_y, near, guard, points, snapped, inverse_depth):
     """Write pixel and grid coordinates and 1/depth of each vertex; 1/depth is 0 for one that no triangle may use."""
@@ -44,7 +36,7 @@ def _project_vertices(vertices, focal, centre_x, centre_y, near, guard, points, 
             inverse_depth[vertex] = 0.0
 
 
-@_compile
+@compile_kernel
 @no_type_check
 def _draw_rows(snapped, inverse_depth, triangles, first_row, last_row, nearest, triangle_id):
     """Depth-test every triangle against rows ``first_row`` to ``last_row`` (exclusive)."""
@@ -99,7 +91,7 @@ def _draw_rows(snapped, inverse_depth, triangles, first_row, last_row, nearest, 
             row2 += dx2 * _ONE
 
 
-@_compile
+@compile_kernel
 @no_type_check
 def _resolve_rows(points, inverse_depth, triangles, first_row, last_row, triangle_id, barycentrics, depth):
     """Write perspective-correct barycentrics and depth where a triangle is seen."""
@@ -171,10 +163,9 @@ class NumbaRasterizer:
             _draw_rows(snapped[image], *rest, nearest[image], triangle_id[image])
             _resolve_rows(points[image], *rest, triangle_id[image], barycentrics[image], depth[image])
 
-        threads = torch.get_num_threads()
-        bands = _bands(height, -(-threads // max(batch, 1)))
-        _run(place, list(range(batch)), threads)
-        _run(draw_band, [(image, first, last) for image in range(batch) for first, last in bands], threads)
+        bands = shares(height, -(-torch.get_num_threads() // batch))
+        run_tasks(place, range(batch))
+        run_tasks(draw_band, [(image, *band) for image in range(batch) for band in bands])
         return Fragments(torch.from_numpy(triangle_id), torch.from_numpy(barycentrics), torch.from_numpy(depth))
 
 
@@ -201,19 +192,3 @@ def draw_flat(points: np.ndarray, triangles: np.ndarray, height: int, width: int
     exact = points.astype(np.float64)
     _resolve_rows(exact, inverse_depth, triangles, 0, height, triangle_id, barycentrics, depth)
     return triangle_id, barycentrics
-
-
-def _bands(height: int, count: int) -> list[tuple[int, int]]:
-    """Split the rows into ``count`` bands of about the same height."""
-    edges = np.linspace(0, height, max(count, 1) + 1).astype(int)
-    return [(int(first), int(last)) for first, last in pairwise(edges) if last > first]
-
-
-def _run(function: Callable[[Any], None], tasks: list[Any], threads: int) -> None:
-    if threads <= 1 or len(tasks) <= 1:
-        for task in tasks:
-            function(task)
-        return
-    # A pool a call costs 0.1 ms and leaves nothing behind that a forked process could trip over.
-    with ThreadPoolExecutor(min(threads, len(tasks))) as pool:
-        list(pool.map(function, tasks))

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from facealbedo.core.render import cpu_kernels
+
 
 def sample_bilinear(
     image: Float[Tensor, "batch_or_1 channel height width"], points: Float[Tensor, "batch rows columns 2"]
@@ -21,6 +23,8 @@ def sample_bilinear(
         image: batch B, or 1 where all points read the same image.
         points: (x, y) in texels of the image; the first texel's centre is (0.5, 0.5). NaN reads the first texel.
     """
+    if cpu_kernels.usable(image, points):
+        return cpu_kernels.read_pyramid([image], points.flatten(1, 2), None).unflatten(2, points.shape[1:3])
     batch, channels, height, width = image.shape
     x = (points[..., 0] - 0.5).nan_to_num().clamp(0, width - 1)
     y = (points[..., 1] - 0.5).nan_to_num().clamp(0, height - 1)
@@ -83,16 +87,24 @@ def sample_prefiltered(
     level = footprint.detach().nan_to_num(posinf=1.0).clamp(min=1.0).log2()
     if max_level is None:
         max_level = math.ceil(float(level.max())) if level.numel() else 0
+    levels = _pyramid(image, max_level)
+    if cpu_kernels.usable(image, points):
+        flat = cpu_kernels.read_pyramid(levels, points.flatten(1, 2), level.to(points.dtype).flatten(1))
+        return flat.unflatten(2, points.shape[1:3])
     result = sample_bilinear(image, points)
-    current = image
-    for step in range(1, max_level + 1):
-        if max(current.shape[-2:]) < 2:
-            break
-        current = halve(current)
+    for step, current in enumerate(levels[1:], start=1):
         # Once a share is 1 the finer levels have no part left, so the levels fold into one running blend.
         share = (level - (step - 1)).clamp(0, 1)[:, None].to(result.dtype)
         result = torch.lerp(result, sample_bilinear(current, points * 0.5**step), share)
     return result
+
+
+def _pyramid(image: Tensor, max_level: int) -> list[Tensor]:
+    """The image and its halved versions, at most ``max_level`` of them."""
+    levels = [image]
+    while len(levels) <= max_level and max(levels[-1].shape[-2:]) > 1:
+        levels.append(halve(levels[-1]))
+    return levels
 
 
 def halve(image: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel half_height half_width"]:

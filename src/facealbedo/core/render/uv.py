@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from facealbedo.core.geometry.projection import project
+from facealbedo.core.render import cpu_kernels
 from facealbedo.core.render.gbuffer import unit
 from facealbedo.core.render.interpolate import covered_by, sum_corners
 from facealbedo.core.render.raster_numba import draw_flat
@@ -246,6 +247,9 @@ def _double_area(corners: Tensor) -> Tensor:
 
 def _at_texels(texels: AtlasTexels, triangles: Tensor, values: Tensor) -> Tensor:
     """Blend vertex values [batch, vertex, channel] at the atlas's texels: [batch, texel, channel]."""
+    if cpu_kernels.usable(values, texels.barycentrics):
+        blended = cpu_kernels.blend_corners(values, triangles, texels.triangle_id[None], texels.barycentrics[None])
+        return blended.transpose(1, 2)
     batch, count, channels = values.shape
     corners = triangles[texels.triangle_id]
     weights = texels.barycentrics.to(values.dtype)
