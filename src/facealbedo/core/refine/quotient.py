@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -27,12 +28,15 @@ class QuotientConfig:
         max_log_ratio: largest believable |log(albedo / prior)|; the quotient is softly limited to it, which keeps
             highlights and cast shadows from being taken for pigment.
         mirror_trust: factor on the trust of mirrored texels.
+        carry_cells: beyond the seen part the local ratio is carried on over about one cell of a grid of this many
+            cells a side; farther away the ratio is that of the whole face.
     """
 
     shading_floor: float = 0.12
     saturation: float = 0.97
     max_log_ratio: float = 1.1
     mirror_trust: float = 0.8
+    carry_cells: int = 16
 
 
 @dataclass(frozen=True)
@@ -48,27 +52,31 @@ def quotient_albedo(
     shading: Float[Tensor, "batch 3 height width"],
     prior_albedo: Float[Tensor, "batch 3 height width"],
     config: QuotientConfig | None = None,
+    region: Float[Tensor, "height width"] | None = None,
 ) -> QuotientResult:
     """Divide the unwrapped texture by the shading and complete it.
 
     Everything happens on the log-ratio to the prior, so that "nothing known" is 0 and blending is multiplicative:
     the texel's own value where it is seen and trusted, the mirrored side's where only that is seen, and elsewhere the
-    prior, carrying on the smooth part of the ratio so that no border shows.
+    prior times the face's own overall ratio, with a soft crossover so that no border shows.
 
     Args:
         observation: linear texture and trust in the atlas.
         shading: irradiance / pi at the texels, linear RGB, in the texture's units.
         prior_albedo: complete linear albedo of the parametric prior, > 0 inside the atlas.
         config: weights; the defaults when omitted.
+        region: factor on the trust, in [0, 1]: 0 where what is seen is not believed to be this face's skin whatever
+            the photo shows (hair, collar, the rims of the lids); all 1 when omitted.
 
     Returns:
         Albedo in (0, 1] at the observation's resolution, which must be divisible by 64.
     """
     settings = config or QuotientConfig()
     own_trust = _trust(observation, shading, settings)
+    own_trust = own_trust if region is None else own_trust * region
     log_ratio = _limited_log_ratio(observation.uv_texture, shading, prior_albedo, settings)
     mirror_trust = own_trust.flip(-1) * settings.mirror_trust
-    residual = _complete(log_ratio, own_trust, mirror_trust)
+    residual = _complete(log_ratio, own_trust, mirror_trust, settings.carry_cells)
     albedo = (prior_albedo * residual.exp()).clamp(min=1e-4, max=1.0)
     return QuotientResult(albedo, own_trust)
 
@@ -93,26 +101,44 @@ def _limited_log_ratio(texture: Tensor, shading: Tensor, prior: Tensor, settings
     return limit * torch.tanh(ratio / limit)
 
 
-def _complete(log_ratio: Tensor, own_trust: Tensor, mirror_trust: Tensor) -> Tensor:
+def _complete(log_ratio: Tensor, own_trust: Tensor, mirror_trust: Tensor, carry_cells: int) -> Tensor:
     """Blend own, mirrored and extended log-ratios band by band."""
     levels = int(math.log2(_power_of_two_divisor(log_ratio)))
     own = pull_push(log_ratio, own_trust, levels)
     mirrored = own.flip(-1)
     known = (own_trust + (1 - own_trust) * mirror_trust).clamp(max=1)
     both = own * own_trust + mirrored * (1 - own_trust)
-    # Far from everything seen, only the smoothest part of the ratio is carried on: the face's overall tone.
-    extended = _smooth(pull_push(both, known, levels), min(levels, 5))
+    extended = _extended(both, known, levels, carry_cells)
     weights = (own_trust, (1 - own_trust) * mirror_trust, (1 - own_trust) * (1 - mirror_trust))
     return blend_multiband((own, mirrored, extended), weights, min(levels, 6))
 
 
-def _smooth(values: Tensor, levels: int) -> Tensor:
-    """Low-pass a map by going down and up a pyramid."""
-    size = (values.shape[-2], values.shape[-1])
-    low = values
-    for _ in range(levels):
-        low = torch.nn.functional.avg_pool2d(low, 2)
-    return torch.nn.functional.interpolate(low, size=size, mode="bicubic", align_corners=False)
+def _extended(log_ratio: Tensor, known: Tensor, levels: int, carry_cells: int) -> Tensor:
+    """Return the whole face's ratio, drawn to the local one near what is known.
+
+    Carrying the values at the border on for ever would carry on their errors: they are the grazing ones.
+    """
+    size = (log_ratio.shape[-2], log_ratio.shape[-1])
+    overall = _weighted_median(log_ratio, known)
+    cell = max(1, size[0] // carry_cells)
+    depth = min(levels, int(math.log2(cell)))
+    local = pull_push(log_ratio, known, levels)
+    nearness, local = (_low_pass(values, depth, size) for values in (known, local))
+    return overall + (local - overall) * nearness
+
+
+def _low_pass(values: Tensor, levels: int, size: tuple[int, int]) -> Tensor:
+    """Average over cells of ``2**levels`` texels and come back smoothly; twice, for a smooth kernel."""
+    for _ in range(2):
+        low = F.avg_pool2d(values, 2**levels) if levels else values
+        values = F.interpolate(low, size=size, mode="bilinear", align_corners=False)
+    return values
+
+
+def _weighted_median(values: Tensor, weights: Tensor) -> Tensor:
+    """Return the median over texels of weight above one half, a channel each; 0 where there is none."""
+    chosen = torch.where(weights > 0.5, values, torch.nan).flatten(2)
+    return torch.nan_to_num(chosen.nanmedian(dim=2).values, nan=0.0)[:, :, None, None]
 
 
 def _power_of_two_divisor(values: Tensor) -> int:
