@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -99,7 +99,7 @@ class StoredFaceModel:
         return safetensors.numpy.save(tensors, {FORMAT: json.dumps(metadata, sort_keys=True)})
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
+    def from_bytes(cls, data: bytes) -> StoredFaceModel:
         """Read what `to_bytes` wrote.
 
         Raises:
@@ -238,7 +238,7 @@ class FaceModel:
     stored: StoredFaceModel = field(repr=False)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
+    def from_bytes(cls, data: bytes) -> FaceModel:
         """Read a face model (float32, CPU) from the content of its file.
 
         Raises:
@@ -247,7 +247,7 @@ class FaceModel:
         return cls.from_stored(StoredFaceModel.from_bytes(data))
 
     @classmethod
-    def from_stored(cls, stored: StoredFaceModel) -> Self:
+    def from_stored(cls, stored: StoredFaceModel) -> FaceModel:
         """Subdivide the bases of a stored model and make it ready to decode."""
         surface = surface_matrix(
             stored.skin_quads.astype(np.int64),
@@ -294,7 +294,7 @@ class FaceModel:
         """Return the content of the model's file."""
         return self.stored.to_bytes()
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> FaceModel:
         """Return the model with every tensor on ``device`` and every floating one of ``dtype``."""
 
         def move(value: Any) -> Any:
