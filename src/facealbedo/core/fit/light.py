@@ -1,0 +1,184 @@
+"""Distant light from a face of known albedo: robust, regularised, positive.
+
+The shading model is ``openness * irradiance(normal) / pi``, linear in the SH coefficients. Luminance is solved first,
+then each colour is drawn towards that light times one tint: freely fitted colours extrapolate to coloured light on
+the sides that the camera does not see.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from facealbedo.core.colour import luminance
+from facealbedo.core.lighting.sh import irradiance, lambert_factors, positive, sh_basis, sphere_quadrature
+from facealbedo.core.types import Lighting, TensorRecord
+
+ORDER = 2
+_COEFFICIENTS = (ORDER + 1) ** 2
+_DARKEST = 2e-3
+
+
+@dataclass(frozen=True)
+class LightFitConfig:
+    """Weights of the light fit.
+
+    Attributes:
+        iterations: rounds of reweighting.
+        luminance_ridge: penalty of bands 0, 1, 2 of the luminance, relative to the data.
+        colour_ridge: penalty of each colour's distance from the tinted luminance, by band.
+        residual_scale: log residual (natural) at which a texel counts half; adapted to the face upward.
+        highlight_factor: how much sooner a texel that is too bright is distrusted than one that is too dark.
+        darkest_part: smallest irradiance over the sphere, as a part of its mean, a colour.
+    """
+
+    iterations: int = 6
+    luminance_ridge: tuple[float, float, float] = (1e-4, 1.2e-2, 5e-2)
+    colour_ridge: tuple[float, float, float] = (1e-3, 5e-2, 2e-1)
+    residual_scale: float = 0.15
+    highlight_factor: float = 1.5
+    darkest_part: float = 0.04
+
+
+@dataclass(frozen=True)
+class LightFit(TensorRecord):
+    """Fitted light.
+
+    * ``lighting``: order-2 SH radiance in the frame of the normals.
+    * ``trust``: robust weight of each texel in [0, 1], 0 where nothing was seen.
+    * ``log_residual``: mean |log(texture / (albedo * shading))| over trusted texels.
+    """
+
+    lighting: Lighting
+    trust: Float[Tensor, "batch 1 height width"]
+    log_residual: Float[Tensor, "batch"]
+
+
+def openness_shading(
+    lighting: Lighting,
+    normals: Float[Tensor, "batch 3 height width"],
+    openness: Float[Tensor, "batch_or_1 1 height width"],
+) -> Float[Tensor, "batch 3 height width"]:
+    """Return ``openness * irradiance / pi``, softly kept above 0."""
+    return positive(irradiance(lighting.sh_radiance, normals) / math.pi) * openness
+
+
+def fit_light(
+    texture: Float[Tensor, "batch 3 height width"],
+    albedo: Float[Tensor, "batch 3 height width"],
+    normals: Float[Tensor, "batch 3 height width"],
+    weights: Float[Tensor, "batch 1 height width"],
+    openness: Float[Tensor, "batch_or_1 1 height width"],
+    config: LightFitConfig | None = None,
+) -> LightFit:
+    """Fit order-2 light to a texture whose albedo is given.
+
+    Args:
+        texture: linear RGB.
+        albedo: linear diffuse albedo, > 0 where weights are.
+        normals: unit normals; the light comes out in their frame.
+        weights: trust in [0, 1].
+        openness: share of the sky that each texel sees.
+        config: weights; the defaults when omitted.
+
+    Returns:
+        The light. A face without any trusted texel gets white ambient light of shading 1.
+    """
+    settings = config or LightFitConfig()
+    shape = texture.shape
+    colours, reflectance = texture.flatten(2), albedo.flatten(2)
+    weight = weights.flatten(1)
+    basis = _shading_basis(normals) * openness.flatten(2).transpose(1, 2)
+    usable = (colours.amax(1) < 0.97) & (colours.amax(1) > _DARKEST)
+    weight = weight * usable
+    robust = torch.ones_like(weight)
+    coefficients = _ambient(texture)
+    for _ in range(settings.iterations):
+        # Errors of light are relative: dark texels say as much about it as bright ones.
+        observed = luminance(colours.transpose(1, 2))
+        current = weight * robust / (observed + 0.03) ** 1.5
+        current = current / current.sum(1, keepdim=True).clamp(min=1e-12)
+        coefficients = _solve(basis, colours, reflectance, current, settings)
+        robust, residual = _robust_weights(basis, coefficients, colours, reflectance, weight, settings)
+    seen = weight.sum(1) > 1
+    coefficients = torch.where(seen[:, None, None], coefficients, _ambient(texture))
+    lighting = Lighting(keep_positive(coefficients, settings.darkest_part))
+    trust = (weight * robust).reshape(shape[0], 1, *shape[2:])
+    return LightFit(lighting, trust, residual)
+
+
+def keep_positive(sh_radiance: Float[Tensor, "batch 3 9"], darkest_part: float) -> Float[Tensor, "batch 3 9"]:
+    """Shrink bands 1 and 2 of each colour until irradiance is at least ``darkest_part`` of its mean everywhere."""
+    directions = torch.from_numpy(sphere_quadrature(24)[0]).to(sh_radiance)
+    values = irradiance(sh_radiance, directions.expand(sh_radiance.shape[0], -1, -1)).transpose(1, 2)
+    mean = (sh_radiance[..., :1] * (0.5 / math.sqrt(math.pi)) * math.pi).clamp(min=1e-6)
+    deepest = (mean - values).amax(-1, keepdim=True).clamp(min=1e-9)
+    factor = ((1 - darkest_part) * mean / deepest).clamp(max=1)
+    ambient = sh_radiance[..., :1].clamp(min=1e-6)
+    return torch.cat([ambient, sh_radiance[..., 1:] * factor], dim=-1)
+
+
+def _shading_basis(normals: Tensor) -> Float[Tensor, "batch texel 9"]:
+    """Return the shading that each unit SH coefficient of radiance makes at each texel."""
+    values = sh_basis(normals.flatten(2).transpose(1, 2), ORDER)
+    return values * lambert_factors(ORDER, values) / math.pi
+
+
+def _ambient(like: Tensor) -> Float[Tensor, "batch 3 9"]:
+    """White light that gives shading 1 everywhere."""
+    coefficients = like.new_zeros(like.shape[0], 3, _COEFFICIENTS)
+    coefficients[..., 0] = 2 * math.sqrt(math.pi)
+    return coefficients
+
+
+def _by_band(values: tuple[float, float, float], like: Tensor) -> Tensor:
+    return like.new_tensor([values[0]] + [values[1]] * 3 + [values[2]] * 5)
+
+
+def _solve(
+    basis: Tensor, colours: Tensor, reflectance: Tensor, weight: Tensor, settings: LightFitConfig
+) -> Float[Tensor, "batch 3 9"]:
+    """Weighted ridge regression: luminance, then each colour around the tinted luminance."""
+    grey = luminance(reflectance.transpose(1, 2))
+    target = luminance(colours.transpose(1, 2))
+    light = _ridge(basis * grey[..., None], target, weight, _by_band(settings.luminance_ridge, basis), None)
+    shading = positive((basis * light[:, None]).sum(-1))
+    solved = []
+    for colour in range(3):
+        lit = shading * reflectance[:, colour]
+        tint = (weight * colours[:, colour] * lit).sum(1) / (weight * lit * lit).sum(1).clamp(min=1e-12)
+        design = basis * reflectance[:, colour, :, None]
+        ridge = _by_band(settings.colour_ridge, basis)
+        solved.append(_ridge(design, colours[:, colour], weight, ridge, light * tint[:, None]))
+    return torch.stack(solved, dim=1)
+
+
+def _ridge(design: Tensor, target: Tensor, weight: Tensor, ridge: Tensor, centre: Tensor | None) -> Tensor:
+    """Solve one ridge regression a face; the penalty is relative to the data's own scale."""
+    gram = torch.einsum("bni,bn,bnj->bij", design, weight, design)
+    right = torch.einsum("bni,bn,bn->bi", design, weight, target)
+    scale = gram[:, 0, 0].clamp(min=1e-12)
+    penalty = torch.diag_embed(ridge * scale[:, None])
+    if centre is not None:
+        right = right + (penalty @ centre[..., None])[..., 0]
+    return torch.linalg.solve(gram + penalty, right)
+
+
+def _robust_weights(
+    basis: Tensor, coefficients: Tensor, colours: Tensor, reflectance: Tensor, weight: Tensor, settings: LightFitConfig
+) -> tuple[Tensor, Tensor]:
+    """Return each texel's robust weight and the face's mean absolute log residual."""
+    shading = positive(torch.einsum("bnk,bck->bcn", basis, coefficients))
+    residual = (colours.clamp(min=_DARKEST) / (reflectance * shading).clamp(min=_DARKEST)).log()
+    signed = residual.mean(1)
+    size = residual.abs().mean(1) * torch.where(signed > 0, settings.highlight_factor, 1.0)
+    total = weight.sum(1).clamp(min=1e-9)
+    typical = (residual.abs().mean(1) * weight).sum(1) / total
+    scale = torch.maximum(typical, size.new_tensor(settings.residual_scale))
+    robust = 1 / (1 + (size / (2 * scale[:, None])) ** 2) ** 2
+    kept = weight * robust
+    return robust, (residual.abs().mean(1) * kept).sum(1) / kept.sum(1).clamp(min=1e-9)
