@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -191,7 +192,7 @@ def fit_landmarks(
     Computed in float64 on the landmarks' device; the result has the landmarks' dtype.
 
     Args:
-        model: The face model, or its `landmark_basis` (saves a millisecond a call).
+        model: The face model, or its `landmark_basis` (which may have been changed, say, some units switched off).
         landmarks: MediaPipe's 478 (or 468) points or the 68 of 300-W; irises are not used.
         principal_px: Where the camera's axis meets the image: the middle of the *uncropped* photo.
         image_size: Height and width of the image, px; only passed on to the camera.
@@ -285,8 +286,9 @@ def _batches(rows: Iterable[LandmarkRow], size: int) -> Iterator[list[LandmarkRo
         yield batch
 
 
+@lru_cache(maxsize=8)  # a face model is hashed by identity; gathering its bases takes as long as a fit
 def landmark_basis(model: FaceModel, kind: str = "mediapipe478") -> LandmarkBasis:
-    """Return the landmarks of the skin as linear functions of the model's coefficients.
+    """Return the landmarks of the skin as linear functions of the model's coefficients (float64, kept for reuse).
 
     Raises:
         ValueError: An unknown kind, or a model whose embedding has another number of landmarks.

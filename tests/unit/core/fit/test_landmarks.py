@@ -303,7 +303,7 @@ def test_stream_may_mix_layouts(face_maker) -> None:
         rows += [LandmarkRow(kind, points[i], camera.principal_px[i], (400, 512)) for i in range(count)]
     fits = list(fit_many(model, rows))
     assert [fit.landmarks_px.shape[1] for _, fit in fits] == [468, 468, 68, 468]
-    assert max(fit.nme_percent.item() for _, fit in fits) < 0.6
+    assert max(fit.nme_percent.item() for _, fit in fits) < 1.0
 
 
 def test_empty_stream_and_bad_batch_size(synthetic_dense: LandmarkBasis) -> None:
