@@ -101,7 +101,7 @@ def test_weights_follow_group_and_spread(synthetic_dense: LandmarkBasis) -> None
     spread = torch.full((468,), 2.5, dtype=torch.float64)
     weights = landmark_weights(dataclasses.replace(synthetic_dense, spread_mm=spread), LandmarkFitConfig())
     groups = MEDIAPIPE478.groups
-    for name, factor in (("oval", 0.25), ("lips", 1.5), ("eyelids", 2.0), ("brows", 1.0), ("other", 1.0)):
+    for name, factor in (("oval", 0.25), ("lips", 3.0), ("eyelids", 2.0), ("brows", 1.0), ("other", 1.0)):
         assert weights[list(groups[name])].tolist() == pytest.approx([factor / 2] * len(groups[name]))
 
 
