@@ -36,8 +36,8 @@ class LandmarkFitConfig:
         data_weight: Weight of all landmarks together against the priors; neighbouring landmarks err alike, so they
             count for fewer than they are.
         spread_scale_mm: A landmark whose place on the surface is uncertain by this much counts half.
-        eyelid_weight, lip_weight, oval_weight: Further factors of these groups. Rims of lids and lips are where a texture
-            shows misalignment first; the oval slides along the silhouette.
+        eyelid_weight, lip_weight, oval_weight: Further factors of these groups. Rims of lids and lips are where a
+            texture shows misalignment first; the oval slides along the silhouette.
         huber_sigmas: Where the loss of a landmark turns linear, in standard deviations.
         identity_precision: Inverse variance of the identity coefficients under the prior.
         expression_sigma: Standard deviation of the expression coefficients under the prior.
