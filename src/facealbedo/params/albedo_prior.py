@@ -12,5 +12,5 @@ class AlbedoPriorParams(BaseModel):
 
     resolution: int = Field(256, ge=32, le=1024, multiple_of=2, description="Side of the stored maps, texels.")
     seed: int = Field(7, ge=0, description="Seed of the blotches and of the population's tones.")
-    n_noise: int = Field(256, ge=1, le=4096, description="Noise fields that enter the components.")
+    n_noise: int = Field(128, ge=1, le=4096, description="Noise fields that enter the components.")
     n_levels: int = Field(60_000, ge=600, description="Tones drawn for the population's mean and spread.")

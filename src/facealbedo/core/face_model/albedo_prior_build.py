@@ -36,6 +36,8 @@ STORED_FIELDS = ("core_skin", "lips", "lids", "ears", "neck", "freckle_zone")
 # Softness of the vermilion border and of other region masks, millimetres (one sigma).
 REGION_BLUR_MM = 1.2
 LAYER_BLUR_TEXELS = 0.8
+# How far beyond the atlas's border the surface is carried on.
+EXTRAPOLATED_TEXELS = 3.0
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ REGION_TONES: Mapping[str, RegionTone] = {
     "scalp": RegionTone(-0.10, 0.07, 0.00, 0.07),
     "lips": RegionTone(0.06, 0.16, 1.40, 0.21, -0.20, -0.12),
 }
-# Blotches that are no region: wavelength (m), spread of log melanin, spread of log haemoglobin.
+# Blotches that are no region: grain (m), spread of log melanin, spread of log haemoglobin.
 NOISE_OCTAVES = ((0.045, 0.05, 0.07), (0.018, 0.035, 0.05))
 # What a unit of log haemoglobin is worth in colour difference against a unit of log melanin.
 HAEMOGLOBIN_WEIGHT = 0.6
@@ -96,7 +98,7 @@ class AlbedoPriorConfig:
     """
 
     seed: int = 7
-    n_noise: int = 256
+    n_noise: int = 128
     n_levels: int = 60_000
 
 
@@ -157,7 +159,7 @@ def _symmetric(surface: SkinSurface) -> SkinSurface:
     nearest = _nearest_inside(mask)
     positions = surface.positions_m.double()
     mirrored = positions.flip(-1) * positions.new_tensor([-1.0, 1.0, 1.0])[:, None, None]
-    positions = _fill(0.5 * (positions + mirrored), nearest)
+    positions = _extrapolate(0.5 * (positions + mirrored), mask, nearest)
     texel_mm = 1000 * _texel_size(positions, mask.double())
     regions = {}
     for name, weights in surface.regions.items():
@@ -184,6 +186,21 @@ def _fill(values: Tensor, nearest: np.ndarray) -> Tensor:
     return values[..., torch.from_numpy(nearest[0]).long(), torch.from_numpy(nearest[1]).long()]
 
 
+def _extrapolate(values: Tensor, mask: Bool[Tensor, "height width"], nearest: np.ndarray) -> Tensor:
+    """Carry a map on beyond the atlas by reflection in its border's points, so that it has no kink there.
+
+    Bilinear look-ups at the border use the first texels outside: with the nearest value alone, points on either side
+    of the atlas's cut, which are one point of the head, would see different noise.
+    """
+    height, width = mask.shape
+    row, column = np.indices((height, width))
+    reflected = np.stack([(2 * nearest[0] - row).clip(0, height - 1), (2 * nearest[1] - column).clip(0, width - 1)])
+    inside = mask.numpy()[reflected[0], reflected[1]]
+    carried = 2 * _fill(values, nearest) - _fill(values, reflected)
+    near = torch.from_numpy(inside & (np.hypot(nearest[0] - row, nearest[1] - column) <= EXTRAPOLATED_TEXELS))
+    return torch.where(near, carried, _fill(values, nearest))
+
+
 def _texel_size(positions: Float[Tensor, "3 height width"], weight: Float[Tensor, "height width"]) -> float:
     """Median width in metres of the texels where ``weight`` is above one half."""
     across = (positions[:, :, 1:] - positions[:, :, :-1]).norm(dim=0)[:-1]
@@ -208,8 +225,8 @@ def _covariance_factors(
         factors.append(torch.stack([tone.melanin_std * field, nothing]))
         factors.append(torch.stack([nothing, tone.haemoglobin_std * field]))
     rows = torch.stack(factors)
-    for wavelength, melanin, haemoglobin in NOISE_OCTAVES:
-        noise = solid_noise(positions, wavelength, generator, config.n_noise, 2)
+    for grain, melanin, haemoglobin in NOISE_OCTAVES:
+        noise = solid_noise(positions, grain, generator, config.n_noise, 2)
         spread = noise.new_tensor([melanin, haemoglobin])[:, None, None] / math.sqrt(config.n_noise)
         rows = torch.cat([rows, noise * spread])
     return mean, drift, rows

@@ -22,10 +22,16 @@ from facealbedo.core.types import TensorRecord
 
 DETAIL_LAYERS = (*LAYERS, "lipstick")
 
-# Blotches: wavelength (m), spread of log melanin, spread of log haemoglobin.
-OCTAVES = ((0.030, 0.055, 0.080), (0.009, 0.060, 0.090), (0.0028, 0.055, 0.080), (0.0013, 0.045, 0.055))
-# Noise with this many of the prior's texels a wavelength is drawn at the prior's resolution and enlarged.
-COARSE_TEXELS = 7.0
+# Blotches: grain of the noise (m), spread of log melanin, spread of log haemoglobin.
+OCTAVES = (
+    (0.030, 0.055, 0.080),
+    (0.009, 0.060, 0.090),
+    (0.0028, 0.055, 0.080),
+    (0.0013, 0.045, 0.055),
+    (0.0006, 0.035, 0.045),
+)
+# Noise with this many of the prior's texels a grain is drawn at the prior's resolution and enlarged.
+COARSE_TEXELS = 3.0
 # Linear albedo of lip colours, from nude to berry.
 LIPSTICKS = ((0.42, 0.19, 0.15), (0.46, 0.11, 0.13), (0.40, 0.035, 0.045), (0.26, 0.028, 0.05), (0.16, 0.022, 0.035))
 GREY_HAIR = (0.37, 0.345, 0.31)
@@ -84,16 +90,21 @@ class _Canvas:
     def field(self, name: str) -> Float[Tensor, "height width"]:
         return self.prior.field(name, self.resolution)
 
-    def noise(self, wavelength_m: float, channels: int = 1, stretch: tuple[float, float, float] = (1, 1, 1)) -> Tensor:
-        """Solid noise over the atlas; ``stretch`` > 1 draws it out along an axis. Large blotches are drawn coarsely."""
-        coarse = wavelength_m >= COARSE_TEXELS * self.prior.texel_m and self.resolution > self.prior.resolution
+    def noise(self, grain_m: float, channels: int = 1, stretch: tuple[float, float, float] = (1, 1, 1)) -> Tensor:
+        """Noise over the atlas; ``stretch`` > 1 draws it out along an axis. Large blotches are drawn coarsely."""
+        coarse = grain_m >= COARSE_TEXELS * self.prior.texel_m and self.resolution > self.prior.resolution
         positions = self.prior.positions() if coarse else self.positions
-        points = positions / positions.new_tensor(stretch)[:, None, None]
-        noise = solid_noise(points, wavelength_m, self.generator, self.batch, channels)
+        noise = self.noise_at(positions / positions.new_tensor(stretch)[:, None, None], grain_m, channels)
         if not coarse:
             return noise
         size = (self.resolution, self.resolution)
         return torch.nn.functional.interpolate(noise, size, mode="bilinear", align_corners=False)
+
+    def noise_at(self, points_m: Float[Tensor, "3 height width"], grain_m: float, channels: int = 1) -> Tensor:
+        """Solid noise at the points of a map, faded out where neighbouring points lie too far apart to show it."""
+        spacing = torch.maximum(_step(points_m, 1), _step(points_m, 2))
+        visible = smoothstep(1.5, 0.8, spacing / grain_m)
+        return visible * solid_noise(points_m, grain_m, self.generator, self.batch, channels)
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> Float[Tensor, "batch"]:
         drawn = torch.rand(self.batch, generator=self.generator)
@@ -102,6 +113,12 @@ class _Canvas:
     def chance(self, share: float) -> Float[Tensor, "batch"]:
         """1 with a probability of ``share``, else 0."""
         return (torch.rand(self.batch, generator=self.generator) < share).to(self.positions)
+
+
+def _step(points_m: Float[Tensor, "3 height width"], axis: int) -> Float[Tensor, "height width"]:
+    """Distance from each point of a map to the next one along an axis; the last one's is repeated."""
+    distance = points_m.diff(dim=axis).norm(dim=0)
+    return torch.cat([distance, distance.narrow(axis - 1, -1, 1)], dim=axis - 1)
 
 
 def sample_detailed_albedo(
@@ -144,9 +161,9 @@ def sample_detailed_albedo(
 def _blotches(canvas: _Canvas, coeffs: Tensor) -> Float[Tensor, "batch 2 height width"]:
     """Octaves of solid noise in both chromophores, livelier on some faces; vertical furrows on the lips."""
     total = torch.zeros(canvas.batch, 2, canvas.resolution, canvas.resolution).to(canvas.positions)
-    for wavelength, melanin, haemoglobin in OCTAVES:
+    for grain, melanin, haemoglobin in OCTAVES:
         spread = total.new_tensor([melanin, haemoglobin])[:, None, None]
-        total = total + spread * canvas.noise(wavelength, 2)
+        total = total + spread * canvas.noise(grain, 2)
     liveliness = canvas.uniform(0.6, 1.4)
     # On dark skin the same relative change of melanin shows far more.
     calm = (0.85 - 0.25 * coeffs[:, 0]).clamp(0.45, 1.2)
@@ -233,7 +250,7 @@ def _brow_hair(canvas: _Canvas, layer: Tensor, strength: Tensor) -> Tensor:
     side = 0.1 * torch.sign(canvas.positions[0])  # its own strands on either side
     cosine, sine = torch.cos(angle), torch.sin(angle)
     strand = torch.stack([(along * cosine + across * sine) / 7.0, across * cosine - along * sine, side])
-    hairs = solid_noise(strand, 0.0010, canvas.generator, canvas.batch, 1)
+    hairs = canvas.noise_at(strand, 0.0010)
     return strength * layer * (0.5 + 0.5 * smoothstep(-1.1, 0.6, hairs + 1.4 * (layer - 0.5)))
 
 
@@ -247,8 +264,9 @@ def _beard_hair(canvas: _Canvas, layer: Tensor, strength: Tensor) -> Tensor:
 
 def _scalp_hair(canvas: _Canvas, layer: Tensor, strength: Tensor) -> Tensor:
     """Short hair: strands that show most where it is thin."""
-    strands = smoothstep(-1.0, 1.0, canvas.noise(0.0018, stretch=(1.0, 5.0, 1.5)))
-    return strength * layer * (0.6 + 0.4 * torch.maximum(strands, 0.8 * layer * strength))
+    fine, clumps = (canvas.noise(grain, stretch=(1.0, 5.0, 1.5)) for grain in (0.0018, 0.006))
+    thin = 1 - smoothstep(-1.5, 1.5, fine + 0.7 * clumps)
+    return strength * layer * (1 - (0.36 - 0.28 * layer * strength) * thin)
 
 
 def _layer_colours(canvas: _Canvas, coeffs: Tensor, config: DetailConfig) -> list[Tensor]:
@@ -257,8 +275,8 @@ def _layer_colours(canvas: _Canvas, coeffs: Tensor, config: DetailConfig) -> lis
     grey = (canvas.chance(config.grey_haired) * canvas.uniform(0.1, 0.9))[:, None]
     scalp, beard = (torch.lerp(hair, hair.new_tensor(GREY_HAIR), share * grey) for share in (1.0, 0.8))
     # Brows keep their colour longest, and are a little darker than other light hair.
-    brows = torch.lerp(hair, hair.new_tensor(GREY_HAIR), 0.35 * grey) * (1 - 0.8 * luminance(hair))[:, None]
-    place = canvas.uniform(0, len(LIPSTICKS) - 1.001)
+    brows = torch.lerp(hair, hair.new_tensor(GREY_HAIR), 0.2 * grey) * (1 - 0.8 * luminance(hair))[:, None]
+    place = canvas.uniform(0.0, len(LIPSTICKS) - 1.001)
     index, rest = place.long(), (place - place.floor())[:, None]
     tints = hair.new_tensor(LIPSTICKS).log()
     lipstick = torch.lerp(tints[index], tints[index + 1], rest).exp()

@@ -47,9 +47,9 @@ _HAIRLINE = (
 )
 # Brow, by distance from the mid-line: height of its centre line, its half thickness (mm), and the direction of its
 # hairs (degrees above the horizontal, outward).
-_BROW_X = (9.0, 14.0, 22.0, 30.0, 38.0, 46.0, 54.0, 60.0)
+_BROW_X = (9.0, 14.0, 22.0, 30.0, 38.0, 46.0, 54.0, 61.0)
 _BROW_HEIGHT = (11.5, 12.8, 14.4, 16.0, 17.0, 16.4, 13.4, 10.6)
-_BROW_HALF_WIDTH = (2.8, 4.6, 4.4, 3.8, 3.2, 2.6, 1.8, 1.0)
+_BROW_HALF_WIDTH = (2.8, 4.4, 4.3, 3.9, 3.4, 2.9, 2.2, 1.2)
 _BROW_HAIR_ANGLE = (78.0, 62.0, 40.0, 24.0, 8.0, -8.0, -22.0, -28.0)
 # Upper edge of the beard on the cheek, by distance from the mid-line (mm).
 _BEARD_X = (26.0, 34.0, 44.0, 54.0, 62.0, 68.0, 74.0)
@@ -128,7 +128,7 @@ def _blob(x: Tensor, y: Tensor, z: Tensor, centre: tuple[float, ...], width: tup
 def _brows(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     """Opacity of the eyebrows: full along a line, thin towards both ends."""
     across = (y - interpolate_table(x, _BROW_X, _BROW_HEIGHT)) / interpolate_table(x, _BROW_X, _BROW_HALF_WIDTH)
-    along = smoothstep(8.0, 15.0, x) * smoothstep(63.0, 50.0, x)
+    along = smoothstep(8.0, 15.0, x) * smoothstep(65.0, 54.0, x)
     return smoothstep(1.25, 0.35, across.abs()) * along * smoothstep(-25.0, -10.0, z)
 
 
@@ -177,7 +177,7 @@ def _freckle_zone(x: Tensor, y: Tensor, z: Tensor, fields: Mapping[str, Tensor])
 
 def solid_noise(
     points_m: Float[Tensor, "3 *shape"],
-    wavelengths_m: float,
+    grain_m: float,
     generator: torch.Generator,
     batch: int,
     channels: int,
@@ -190,18 +190,18 @@ def solid_noise(
 
     Args:
         points_m: metres.
-        wavelengths_m: size of the blotches: about the distance from one to the next.
+        grain_m: size of the blotches; from one light blotch to the next it is about three grains.
         generator: on the CPU.
         batch: independent fields.
         channels: independent fields an entry.
-        lattice: nodes a side; the period is a third of it in wavelengths.
+        lattice: nodes a side; the period is a third of that many grains.
     """
     white = torch.randn(batch, channels, lattice, lattice, lattice, generator=generator)
     turn = torch.linalg.qr(torch.randn(batch, 3, 3, generator=generator))[0]
     shift = torch.rand(batch, 3, generator=generator)
     volume = _blur_periodic(white).to(points_m)
     turned = torch.einsum("bij,j...->bi...", turn.to(points_m), points_m).flatten(2)
-    cells = turned * (3.0 / (wavelengths_m * lattice)) + shift.to(points_m)[:, :, None]
+    cells = turned * (NODES_PER_GRAIN / (grain_m * lattice)) + shift.to(points_m)[:, :, None]
     place = 2 * (cells - cells.floor()) - 1  # one period is [-1, 1]
     padded = torch.nn.functional.pad(volume, (0, 1, 0, 1, 0, 1), mode="circular")
     looked_up = torch.nn.functional.grid_sample(
@@ -210,14 +210,16 @@ def solid_noise(
     return looked_up.reshape(batch, channels, *points_m.shape[1:])
 
 
+NODES_PER_GRAIN = 3.0
 _BLUR = (0.0545, 0.2442, 0.4026, 0.2442, 0.0545)  # Gaussian of one lattice step
 
 
 def _blur_periodic(volume: Tensor) -> Tensor:
     """Blur along three axes with wrap-around, and give the result unit variance."""
     for axis in (2, 3, 4):
-        volume = torch.stack(
-            [weight * volume.roll(offset, axis) for offset, weight in zip(range(-2, 3), _BLUR, strict=True)]
-        ).sum(0)
+        blurred = torch.zeros_like(volume)
+        for offset, weight in zip(range(-2, 3), _BLUR, strict=True):
+            blurred.add_(volume.roll(offset, axis), alpha=weight)
+        volume = blurred
     kept = sum(weight**2 for weight in _BLUR) ** 3
     return volume / kept**0.5
