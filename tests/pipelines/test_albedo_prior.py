@@ -36,7 +36,7 @@ def test_nodes_on_a_small_atlas() -> None:
     built = build_prior(params, (files("facealbedo.assets") / FACE_MODEL_FILE).read_bytes())
     prior = AlbedoPrior.from_bytes(built)
     assert prior.resolution == 64
-    assert set(prior.provenance) == {"face_model_sha256", "config"}
+    assert set(prior.provenance) == {"surface", "config"}
     sheet = np.asarray(Image.open(io.BytesIO(draw_sheet(params, built)))).astype(float)
     assert sheet.shape == (6 * 64, 12 * 64, 3)
     # Groups run from light to dark, above in the linear rows and below in the detailed ones.

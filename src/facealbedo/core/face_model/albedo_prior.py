@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -144,9 +144,10 @@ class AlbedoPrior(TensorRecord):
 
     def positions(self, resolution: int | None = None) -> Float[Tensor, "3 height width"]:
         """The mean face's surface at every texel, world frame, metres."""
-        half = resize_half(self.positions_m[None], self._side(resolution))[0]
-        mirrored = half.flip(-1) * half.new_tensor([-1.0, 1.0, 1.0])[:, None, None]
-        return torch.cat([half, mirrored], dim=-1)
+        mirrored = _mirror_points(self.positions_m)
+        # Resampled as a whole: unlike the other maps, x changes its sign at the mid-line.
+        whole = _resize(torch.cat([self.positions_m, mirrored], dim=-1)[None], self._side(resolution))[0]
+        return 0.5 * (whole + _mirror_points(whole))
 
     def layer_strength(self, albedo_coeffs: Float[Tensor, "batch albedo"]) -> Float[Tensor, "batch layer"]:
         """How dense each of `LAYERS` is where it grows fully, in [0, 1]."""
@@ -211,6 +212,24 @@ class AlbedoPrior(TensorRecord):
         layers = _sample_layers(levels[:, 0], generator)
         coeffs = torch.cat([levels, spatial, layers, torch.zeros(n, 1)], dim=-1)
         return coeffs.to(self.log_mean)
+
+    def at_resolution(self, resolution: int) -> AlbedoPrior:
+        """Return the same prior with its maps resampled once, for many quick decodes at that size."""
+
+        def resample(maps: Tensor) -> Tensor:
+            flat = maps.reshape(1, -1, *maps.shape[-2:]).to(self.log_mean.dtype)
+            return resize_half(flat, resolution).reshape(*maps.shape[:-2], resolution, resolution // 2)
+
+        return replace(
+            self,
+            log_mean=resample(self.log_mean),
+            log_basis=resample(self.log_basis),
+            layer_maps=resample(self.layer_maps),
+            fields=resample(self.fields),
+            positions_m=self.positions(resolution)[..., : resolution // 2],
+            mask=resample(self.mask) > 0.5,
+            texel_m=self.texel_m * self.resolution / resolution,
+        )
 
     def to_bytes(self) -> bytes:
         """Return the prior as a safetensors file (16 bit) with JSON metadata."""
@@ -322,9 +341,23 @@ def resize_half(
     if resolution == half.shape[-2]:
         return half
     size = (resolution, resolution // 2)
+    return _interpolate(half, size)
+
+
+def _resize(whole: Tensor, resolution: int) -> Tensor:
+    """Resample whole atlas maps [batch, channel, height, width]."""
+    return whole if resolution == whole.shape[-2] else _interpolate(whole, (resolution, resolution))
+
+
+def _interpolate(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.nn.functional.interpolate(
-        half, size, mode="bilinear", align_corners=False, antialias=resolution < half.shape[-2]
+        maps, size, mode="bilinear", align_corners=False, antialias=size[0] < maps.shape[-2]
     )
+
+
+def _mirror_points(points: Tensor) -> Tensor:
+    """Mirror image of a map of points [3, height, width]: flipped, x negated."""
+    return points.flip(-1) * points.new_tensor([-1.0, 1.0, 1.0])[:, None, None]
 
 
 def balanced_groups(n: int, generator: torch.Generator) -> Int[Tensor, "n"]:

@@ -7,15 +7,13 @@ from facealbedo.params.albedo_prior import AlbedoPriorParams
 
 def build_prior(params: AlbedoPriorParams, face_model: bytes) -> bytes:
     """Return the albedo prior for a face model's atlas, as the content of its file."""
-    import hashlib
-
     from facealbedo.assets.prior import bake_skin_surface
     from facealbedo.core.face_model.albedo_prior_build import AlbedoPriorConfig, build_albedo_prior
     from facealbedo.core.face_model.model import FaceModel
 
     surface = bake_skin_surface(FaceModel.from_bytes(face_model), params.resolution)
     config = AlbedoPriorConfig(seed=params.seed, n_noise=params.n_noise, n_levels=params.n_levels)
-    provenance = {"face_model_sha256": hashlib.sha256(face_model).hexdigest(), "config": repr(config)}
+    provenance = {"surface": "mean face of the embedded face model", "config": repr(config)}
     return build_albedo_prior(surface, config, provenance).to_bytes()
 
 

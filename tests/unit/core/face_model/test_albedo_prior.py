@@ -14,6 +14,7 @@ from scipy import stats
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from facealbedo.assets import load_face_model
 from facealbedo.assets.prior import load_albedo_prior
 from facealbedo.core.colour import (
     ITA_GROUPS,
@@ -35,6 +36,7 @@ from facealbedo.core.face_model.albedo_prior import (
     unfold_mirror,
 )
 from facealbedo.core.face_model.skin import skin_albedo
+from facealbedo.core.render.uv import bake_vertices
 
 BARE = slice(SKIN_COMPONENTS, SKIN_COMPONENTS + len(LAYERS))
 
@@ -233,6 +235,30 @@ def test_resolutions_agree(prior: AlbedoPrior) -> None:
             prior.decode(coeffs, resolution)
     with pytest.raises(ValueError, match="albedo coefficients"):
         prior.decode(coeffs[:, :-1])
+
+
+def test_a_prior_resampled_once_decodes_alike(prior: AlbedoPrior) -> None:
+    coeffs = prior.sample(3, _generator())
+    for resolution in (64, 512):
+        resampled = prior.at_resolution(resolution)
+        resampled.validate()
+        assert resampled.resolution == resolution
+        torch.testing.assert_close(resampled.decode(coeffs), prior.decode(coeffs, resolution), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(resampled.positions(), prior.positions(resolution))
+    assert resampled.texel_m == pytest.approx(prior.texel_m / 2)
+
+
+def test_positions_are_the_face_models(prior: AlbedoPrior) -> None:
+    model = load_face_model()
+    for resolution, tolerance in ((256, 2e-5), (512, 5e-4)):
+        baked = bake_vertices(model, model.mean[None], resolution)[0]
+        core = prior.field("core_skin", resolution) > 0.5
+        error = (prior.positions(resolution) - baked).norm(dim=0)[core]
+        assert error.max() < tolerance
+        middle = prior.positions(resolution)[0, :, resolution // 2 - 1 : resolution // 2 + 1]
+        exact = baked[0, :, resolution // 2 - 1 : resolution // 2 + 1]
+        seen = core[:, resolution // 2]
+        assert (middle - exact)[seen].abs().max() < 5e-5  # x runs straight through the mid-line
 
 
 def test_the_border_of_the_atlas_is_no_step(prior: AlbedoPrior) -> None:
