@@ -285,8 +285,8 @@ def minimise(problem: Problem, start: State, damping: Damping, max_iterations: i
     """Run Levenberg-Marquardt until every face has converged, is stuck, or has made ``max_iterations`` trial steps.
 
     A face has converged when an accepted step lowers its cost C by less than ``damping.tolerance`` times 1 + C (the 1,
-    about one landmark off by its standard deviation, is for landmarks that can be met exactly); it is stuck after
-    ``damping.max_trials`` rejections in a row. Finished faces drop out of the computation. A trial whose cost is
+    about one landmark off by its standard deviation, is for landmarks that can be met exactly) and was not damped by
+    more than 1; it is stuck after ``damping.max_trials`` rejections in a row. Finished faces drop out of the computation. A trial whose cost is
     not finite (a point behind the camera, a step that could not be solved for) is rejected like any other bad one.
     """
     at = evaluate(problem, start)
@@ -327,7 +327,8 @@ def _trial(problem: Problem, search: _Search, damping: Damping) -> _Search:
         at=_choose(better, there, at),
         factor=torch.where(better, lowered, search.factor * damping.increase),
         rejections=torch.where(better, 0, search.rejections + 1),
-        arrived=better & (at.cost - there.cost < damping.tolerance * (1 + at.cost)),
+        # A strongly damped step is short whether or not the minimum is near.
+        arrived=better & (search.factor <= 1) & (at.cost - there.cost < damping.tolerance * (1 + at.cost)),
     )
 
 
