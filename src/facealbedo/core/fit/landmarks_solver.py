@@ -284,10 +284,11 @@ def bounded_step(
 def minimise(problem: Problem, start: State, damping: Damping, max_iterations: int) -> Solution:
     """Run Levenberg-Marquardt until every face has converged, is stuck, or has made ``max_iterations`` trial steps.
 
-    A face has converged when an accepted step lowers its cost C by less than ``damping.tolerance`` times 1 + C (the 1,
-    about one landmark off by its standard deviation, is for landmarks that can be met exactly) and was not damped by
-    more than 1; it is stuck after ``damping.max_trials`` rejections in a row. Finished faces drop out of the computation. A trial whose cost is
-    not finite (a point behind the camera, a step that could not be solved for) is rejected like any other bad one.
+    A face has converged when an accepted step, damped by no more than 1, lowers its cost C by less than
+    ``damping.tolerance`` times 1 + C (the 1, about one landmark off by its standard deviation, is for landmarks that
+    can be met exactly); it is stuck after ``damping.max_trials`` rejections in a row. Finished faces drop out of the
+    computation. A trial whose cost is not finite (a point behind the camera, a step that could not be solved for) is
+    rejected like any other bad one.
     """
     at = evaluate(problem, start)
     rows = torch.arange(at.cost.shape[0], device=at.cost.device)
