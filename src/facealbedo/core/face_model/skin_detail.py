@@ -117,8 +117,14 @@ class _Canvas:
 
 def _step(points_m: Float[Tensor, "3 height width"], axis: int) -> Float[Tensor, "height width"]:
     """Distance from each point of a map to the next one along an axis; the last one's is repeated."""
-    distance = points_m.diff(dim=axis).norm(dim=0)
+    distance = _length(points_m.diff(dim=axis))
     return torch.cat([distance, distance.narrow(axis - 1, -1, 1)], dim=axis - 1)
+
+
+def _length(vectors: Float[Tensor, "3 height width"]) -> Float[Tensor, "height width"]:
+    """Length of each vector of a map; `torch.linalg.vector_norm` is twenty times slower along the first axis."""
+    x, y, z = vectors
+    return (x * x + y * y + z * z).sqrt()
 
 
 def sample_detailed_albedo(
@@ -198,7 +204,7 @@ def _moles_and_blemishes(
         for is_mole in (*[True] * moles, *[False] * blemishes):
             centre = _random_skin_point(canvas)
             size, depth = torch.rand(2, generator=canvas.generator).tolist()
-            distance = (canvas.positions - centre[:, None, None]).norm(dim=0)
+            distance = _length(canvas.positions - centre[:, None, None])
             if is_mole:
                 radius = 0.0008 + 0.0014 * size * size
                 spot = smoothstep(1.4 * radius, 0.6 * radius, distance)
