@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from facealbedo.core.face_model.atlas import Atlas
 from facealbedo.core.face_model.basis import (
@@ -20,9 +20,24 @@ from facealbedo.core.face_model.basis import (
     identity_basis,
     sample_population,
 )
-from facealbedo.core.face_model.head import N_EYE_CONTROLS, PARTS, HeadCut, Surface, build_surface, cut_head
+from facealbedo.core.face_model.embedding import (
+    N_SURFACE_LANDMARKS,
+    LandmarkTable,
+    ibug68_from_mediapipe,
+    mediapipe478,
+)
+from facealbedo.core.face_model.head import (
+    N_EYE_CONTROLS,
+    PARTS,
+    HeadCut,
+    Surface,
+    build_surface,
+    cut_head,
+    sample_makehuman_texture,
+)
 from facealbedo.core.face_model.makehuman import MakeHumanData
 from facealbedo.core.face_model.model import LandmarkEmbedding, StoredFaceModel
+from facealbedo.core.face_model.regions import build_regions
 
 INTERPUPILLARY_METRES = 0.063
 """Distance between the mean face's eyeball centres: the adult mean (Dodgson, SPIE 5291, 2004), which sets the scale."""
@@ -83,6 +98,41 @@ def ear_motion(data: MakeHumanData, geometry: HeadGeometry) -> Float[np.ndarray,
     base[: len(geometry.cut.source_vertex)] = moved[geometry.cut.source_vertex]
     motion = np.linalg.norm(geometry.surface.matrix @ base, axis=1)
     return motion / motion.max()
+
+
+def lip_paint(data: MakeHumanData, mirror: Int[np.ndarray, "vertex"]) -> Float[np.ndarray, "vertex"]:
+    """Return MakeHuman's lip mask at the surface vertices, symmetrised.
+
+    Args:
+        data: source data.
+        mirror: partner of each surface vertex.
+    """
+    paint = np.zeros(len(mirror))
+    on_skin = sample_makehuman_texture(cut_head(data.mesh), data.lip_mask)
+    paint[: len(on_skin)] = on_skin
+    return 0.5 * (paint + paint[mirror])
+
+
+def build_landmarks(
+    geometry: HeadGeometry, atlas: Atlas, table: LandmarkTable
+) -> tuple[dict[str, LandmarkEmbedding], Float[np.ndarray, "landmark 2"]]:
+    """Embed the landmarks of a table; return the embeddings by kind, and the surface landmarks in the atlas."""
+    surface = geometry.surface
+    mediapipe = mediapipe478(
+        table.positions, table.spread_mm, geometry.vertices, surface.triangles, surface.n_atlas_triangles
+    )
+    chosen = slice(0, N_SURFACE_LANDMARKS)
+    corners = atlas.uv[atlas.triangles[mediapipe.triangles[chosen]]]
+    in_atlas = np.einsum("lk,lkc->lc", mediapipe.barycentrics[chosen].astype(np.float64), corners)
+    return {"mediapipe478": mediapipe, "ibug68": ibug68_from_mediapipe(mediapipe)}, in_atlas
+
+
+def paint_regions(
+    data: MakeHumanData, geometry: HeadGeometry, atlas: Atlas, landmarks_uv: Float[np.ndarray, "landmark 2"]
+) -> dict[str, Float[np.ndarray, "uv"]]:
+    """Return the region masks at the uv vertices."""
+    triangles = geometry.surface.triangles[: geometry.surface.n_atlas_triangles]
+    return build_regions(geometry.vertices, triangles, atlas, landmarks_uv, ear_motion(data, geometry))
 
 
 def assemble(

@@ -53,6 +53,7 @@ class HeadCut:
         source_vertex: index in MakeHuman's mesh of each skin vertex, then of each vertex of teeth and tongue.
         n_skin: number of skin vertices.
         skin_quads: quads of the skin (base-level indexes).
+        skin_quad_uvs: their corners in MakeHuman's own UV layout (v up).
         skin_quad_in_atlas: False for mouth bag and eye sockets.
         oral_quads: quads of teeth and tongue, counted from the first oral vertex.
         oral_quad_part: part name of each.
@@ -63,6 +64,7 @@ class HeadCut:
     source_vertex: Int[np.ndarray, "base"]
     n_skin: int
     skin_quads: Int[np.ndarray, "quad 4"]
+    skin_quad_uvs: Float[np.ndarray, "quad 4 2"]
     skin_quad_in_atlas: Bool[np.ndarray, "quad"]
     oral_quads: Int[np.ndarray, "oral 4"]
     oral_quad_part: tuple[str, ...]
@@ -138,6 +140,7 @@ def cut_head(mesh: MakeHumanMesh) -> HeadCut:
         source_vertex=source,
         n_skin=len(skin_source),
         skin_quads=to_base[quads],
+        skin_quad_uvs=mesh.uvs[uv_quads],
         skin_quad_in_atlas=np.isin(island, [crown, neck]),
         oral_quads=to_base[np.concatenate([part_quads for part_quads, _ in oral])] - len(skin_source),
         oral_quad_part=tuple(part for part_quads, part in oral for _ in part_quads),
@@ -214,6 +217,26 @@ def surface_matrix(
     """
     skin, oral, eye = catmull_clark(skin_quads, n_skin), catmull_clark(oral_quads, n_oral), _eyeball_matrix()
     return sp.block_diag([skin.matrix, oral.matrix, eye, eye], format="csr")
+
+
+def sample_makehuman_texture(cut: HeadCut, texture: Float[np.ndarray, "height width"]) -> Float[np.ndarray, "skin"]:
+    """Return a texture in MakeHuman's UV layout at the skin's surface vertices (bilinear; mean over adjacent quads)."""
+    corners = cut.skin_quad_uvs
+    following, before = np.roll(corners, -1, axis=1), np.roll(corners, 1, axis=1)
+    centre = np.broadcast_to(corners.mean(axis=1, keepdims=True), corners.shape)
+    # Corner k of an old quad makes the new quad (corner, edge ahead, centre, edge behind): see `Subdivision.quads`.
+    new = np.stack([corners, 0.5 * (corners + following), centre, 0.5 * (corners + before)], axis=2)
+    new = new.transpose(1, 0, 2, 3).reshape(-1, 4, 2)
+    height, width = texture.shape
+    x = np.clip(new[..., 0] * width - 0.5, 0.0, width - 1.001)
+    y = np.clip((1.0 - new[..., 1]) * height - 0.5, 0.0, height - 1.001)
+    column, row = x.astype(int), y.astype(int)
+    right, down = x - column, y - row
+    upper = (1.0 - right) * texture[row, column] + right * texture[row, column + 1]
+    lower = (1.0 - right) * texture[row + 1, column] + right * texture[row + 1, column + 1]
+    values = (1.0 - down) * upper + down * lower
+    quads = catmull_clark(cut.skin_quads, cut.n_skin).quads
+    return np.bincount(quads.ravel(), values.ravel()) / np.bincount(quads.ravel())
 
 
 def _surface_quads(cut: HeadCut) -> tuple[np.ndarray, np.ndarray, int]:

@@ -60,11 +60,13 @@ class MakeHumanData:
     Args:
         mesh: base mesh.
         targets: morph targets; ``faceunits/jawOpen``, ``nose/nose-width1-decr``, …
+        lip_mask: where the lips are, in MakeHuman's UV layout, in [0, 1].
         provenance: name, version, licence and content hash of the source.
     """
 
     mesh: MakeHumanMesh
     targets: Mapping[str, MorphTarget]
+    lip_mask: Float[np.ndarray, "height width"]
     provenance: Mapping[str, str]
 
     def folder(self, name: str) -> dict[str, MorphTarget]:
