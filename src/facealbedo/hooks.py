@@ -6,6 +6,8 @@ import logging
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from pydantic import BaseModel
 
@@ -30,6 +32,14 @@ class ProjectHooks:
         for name, model in models.items():
             fields = _flatten(model.model_dump(mode="json"), name.removeprefix("params:"))
             mlflow.log_params({key: str(value)[:500] for key, value in fields.items()})
+
+    @hook_impl
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Say where the results lie."""
+        for name in sorted(pipeline.outputs()):
+            place = catalog[name]._describe().get("filepath") if name in catalog else None
+            if place:
+                logger.info("%s: %s", name, place)
 
     @hook_impl(trylast=True)
     def on_pipeline_error(self, error: Exception) -> None:

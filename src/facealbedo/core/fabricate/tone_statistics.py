@@ -1,0 +1,214 @@
+"""Thousands of simulated pictures a second, as tone features only: what the tone estimator is trained on.
+
+No picture is rendered. A face is some hundred points of the atlas with the normals of a random head, the albedo of a
+random draw of the prior, natural light, a camera's response; the features are taken from the points' colours.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from facealbedo.core.fabricate.camera_response import CameraConfig, apply_response, sample_response
+from facealbedo.core.fabricate.natural_light import NaturalLight, NaturalLightConfig, sample_natural_light
+from facealbedo.core.face_model.albedo_prior import AlbedoPrior
+from facealbedo.core.face_model.model import FaceModel
+from facealbedo.core.fit.tone_features import CORE, REGIONS, SkinPoints, Surroundings, tone_features
+from facealbedo.core.geometry.rotations import axis_angle_to_matrix
+from facealbedo.core.lighting.envmap import EnvironmentMap
+from facealbedo.core.lighting.sh import irradiance, positive
+from facealbedo.core.render.uv import bake_region, bake_vertices
+from facealbedo.core.types import TensorRecord
+
+# Linear diffuse albedo of the eye white, and how much of the light the lashes take.
+EYE_WHITE_ALBEDO = (0.58, 0.52, 0.48)
+EYE_OPENNESS = 0.62 * 0.6
+
+
+@dataclass(frozen=True)
+class ToneSimulationConfig:
+    """What is simulated.
+
+    Attributes:
+        faces: how many pictures.
+        heads: how many different heads and poses.
+        resolution: side of the atlas maps from which points are taken.
+        gloss: mean strength of the skin's mirror reflection; exponential.
+        region_log_sd: how far the luminance of a whole region is off (make-up, beard, misfit); colours by half of it.
+        eye_white_chance: how often the eye white is measured.
+        eye_white_log_sd: error of its log luminance; its colour errs by a fifth of it.
+        clutter_log_sd: how much the background's log luminance differs from the light behind the face (hair, clothes,
+            walls).
+        seed: of everything.
+    """
+
+    faces: int = 60_000
+    heads: int = 300
+    resolution: int = 32
+    gloss: float = 0.05
+    region_log_sd: float = 0.15
+    eye_white_chance: float = 0.6
+    eye_white_log_sd: float = 0.40
+    clutter_log_sd: float = 0.8
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ToneStatistics(TensorRecord):
+    """Features and truth of simulated pictures."""
+
+    features: Float[Tensor, "face feature"]
+    log_melanin: Float[Tensor, "face"]
+    log_haemoglobin: Float[Tensor, "face"]
+
+
+@dataclass(frozen=True)
+class _Heads(TensorRecord):
+    """Normals and trust of random heads at the chosen texels."""
+
+    normal: Float[Tensor, "head point 3"]
+    trust: Float[Tensor, "head point"]
+
+
+def simulate_tone_statistics(
+    model: FaceModel,
+    prior: AlbedoPrior,
+    openness: Float[Tensor, "vertex"],
+    environments: EnvironmentMap,
+    environments_sh: Float[Tensor, "environment 3 25"],
+    config: ToneSimulationConfig | None = None,
+    light_config: NaturalLightConfig | None = None,
+    camera_config: CameraConfig | None = None,
+) -> ToneStatistics:
+    """Simulate pictures and return their features.
+
+    Args:
+        model: whose heads.
+        prior: whose tones, in equal numbers of each ITA group.
+        openness: share of the sky that each vertex sees.
+        environments, environments_sh: natural light; leave out of it what the estimator is to be tested on.
+        config, light_config, camera_config: sizes and chances.
+    """
+    settings = config or ToneSimulationConfig()
+    generator = torch.Generator().manual_seed(settings.seed)
+    regions = torch.stack([bake_region(model, name, settings.resolution).flatten() for name in (CORE, *REGIONS)])
+    chosen = torch.nonzero(regions.amax(0) > 0.3)[:, 0]
+    sky = bake_vertices(model, openness[None, :, None], settings.resolution)[0].flatten()[chosen]
+    heads = _random_heads(model, chosen, settings, generator)
+    small = prior.at_resolution(settings.resolution)
+    batches = []
+    for start in range(0, settings.faces, 1000):
+        count = min(1000, settings.faces - start)
+        light = sample_natural_light(environments, environments_sh, count, generator, light_config)
+        coeffs = prior.sample(count, generator)
+        albedo = small.decode(coeffs).flatten(2)[..., chosen]
+        albedo = albedo * _region_errors(regions[:, chosen], count, settings, generator)
+        features = _simulate(albedo, light, heads, regions[:, chosen], sky, generator, settings, camera_config)
+        melanin, haemoglobin = prior.tone_of(coeffs)
+        batches.append((features, melanin, haemoglobin))
+    features, melanin, haemoglobin = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    return ToneStatistics(features, melanin, haemoglobin)
+
+
+def _region_errors(
+    regions: Float[Tensor, "region point"], count: int, settings: ToneSimulationConfig, generator: torch.Generator
+) -> Float[Tensor, "batch 3 point"]:
+    """Factor on the albedo of each region: what the prior does not know of faces."""
+    level = torch.randn(count, len(regions), 1, generator=generator)
+    colour = torch.randn(count, len(regions), 3, generator=generator) * 0.5
+    return torch.einsum("brc,rp->bcp", settings.region_log_sd * (level + colour), regions).exp()
+
+
+def _random_heads(
+    model: FaceModel, chosen: Tensor, settings: ToneSimulationConfig, generator: torch.Generator
+) -> _Heads:
+    """Draw heads, turn them, and keep the normals at the chosen texels."""
+    normals, trusts = [], []
+    n_identity = model.identity_basis.shape[0]
+    for start in range(0, settings.heads, 50):
+        count = min(50, settings.heads - start)
+        identity = torch.randn(count, n_identity, generator=generator) * 0.45
+        active = torch.rand(count, model.n_expression, generator=generator)
+        expression = torch.where(active > 0.9, torch.rand(active.shape, generator=generator) * 0.5, 0.0)
+        angles = torch.randn(count, 3, generator=generator) * torch.tensor([0.12, 0.25, 0.06])
+        vertices = model.decode(identity, expression) @ axis_angle_to_matrix(angles).transpose(1, 2)
+        normal = bake_vertices(model, model.normals(vertices), settings.resolution).flatten(2)[..., chosen]
+        normal = torch.nn.functional.normalize(normal, dim=1).transpose(1, 2)
+        normals.append(normal)
+        # A distant camera: the cosine to it is the normal's z.
+        trusts.append(((normal[..., 2] - 0.3) / 0.2).clamp(0, 1))
+    return _Heads(torch.cat(normals), torch.cat(trusts))
+
+
+def _simulate(
+    albedo: Float[Tensor, "batch 3 point"],
+    light: NaturalLight,
+    heads: _Heads,
+    regions: Float[Tensor, "region point"],
+    sky: Float[Tensor, "point"],
+    generator: torch.Generator,
+    settings: ToneSimulationConfig,
+    camera_config: CameraConfig | None,
+) -> Float[Tensor, "batch feature"]:
+    count = len(albedo)
+    which = torch.randint(len(heads.normal), (count,), generator=generator)
+    normal, trust = heads.normal[which], heads.trust[which]
+    shading = positive(irradiance(light.sh_radiance, normal) / math.pi).transpose(1, 2) * sky
+    radiance = albedo * shading + _gloss(light, normal, settings, generator).transpose(1, 2)
+    weight = (trust * regions[0])[:, None]
+    weight = weight / weight.sum(2, keepdim=True).clamp(min=1e-6)
+    mean_shading = (shading * weight).sum(2)
+    background = _background(light, mean_shading, settings, generator)
+    response = sample_response((radiance * weight).sum(2), background, mean_shading, generator, camera_config)
+    noise = 1 + 0.02 * torch.randn(radiance.shape, generator=generator)
+    colour = apply_response(response, radiance * noise).transpose(1, 2)
+    eye = _eye_white(mean_shading, count, settings, generator)
+    seen = (torch.rand(count, generator=generator) < settings.eye_white_chance).float()
+    surroundings = Surroundings(
+        eye_white=apply_response(response, eye),
+        eye_white_reliability=seen,
+        background=apply_response(response, background),
+        background_reliability=torch.ones(count),
+    )
+    return tone_features(SkinPoints(colour, normal, trust, regions), surroundings)
+
+
+def _gloss(
+    light: NaturalLight, normal: Tensor, settings: ToneSimulationConfig, generator: torch.Generator
+) -> Float[Tensor, "batch point 3"]:
+    """A broad mirror lobe of the brightest side of the light: what oily skin adds."""
+    luminance_sh = light.sh_radiance.mean(1)
+    strongest = torch.nn.functional.normalize(luminance_sh[:, [3, 1, 2]], dim=-1)
+    halfway = torch.nn.functional.normalize(strongest + strongest.new_tensor([0.0, 0.0, 1.0]), dim=-1)
+    cosine = (normal * halfway[:, None]).sum(-1).clamp(min=0)
+    sharpness = torch.rand(len(normal), 1, generator=generator) * 25 + 6
+    strength = -torch.rand(len(normal), 1, generator=generator).clamp(min=1e-6).log() * settings.gloss
+    ambient = light.sh_radiance[..., 0] / (2 * math.sqrt(math.pi))
+    # Fresnel and the environment's mean: a haze over everything, besides the lobe.
+    return ((strength * cosine**sharpness) + 0.02)[..., None] * ambient.clamp(min=0)[:, None]
+
+
+def _background(
+    light: NaturalLight, mean_shading: Tensor, settings: ToneSimulationConfig, generator: torch.Generator
+) -> Float[Tensor, "batch 3"]:
+    """Radiance of what surrounds the face: the light behind it, or hair, clothes and walls lit like the face."""
+    count = len(mean_shading)
+    reflectance = (math.log(0.2) + settings.clutter_log_sd * torch.randn(count, 1, generator=generator)).exp()
+    tint = (0.15 * torch.randn(count, 3, generator=generator)).exp()
+    things = mean_shading * reflectance * tint
+    share = torch.rand(count, 1, generator=generator)
+    return light.background.clamp(min=1e-3) * share + things * (1 - share)
+
+
+def _eye_white(
+    mean_shading: Tensor, count: int, settings: ToneSimulationConfig, generator: torch.Generator
+) -> Float[Tensor, "batch 3"]:
+    """Radiance of the eye white: its albedo varies, lids and lashes shade it by an unknown amount."""
+    albedo = mean_shading.new_tensor(EYE_WHITE_ALBEDO) * (0.15 * torch.randn(count, 1, generator=generator)).exp()
+    error = settings.eye_white_log_sd * torch.randn(count, 1, generator=generator)
+    colour = 0.2 * settings.eye_white_log_sd * torch.randn(count, 3, generator=generator)
+    return mean_shading * albedo * EYE_OPENNESS * (error + colour).exp()

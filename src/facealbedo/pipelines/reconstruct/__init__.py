@@ -1,0 +1,5 @@
+"""Photos in, relightable faces out."""
+
+from facealbedo.pipelines.reconstruct.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

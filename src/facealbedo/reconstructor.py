@@ -1,0 +1,504 @@
+"""Photos in, relightable faces out, without Kedro: what the pipelines, the command and notebooks call.
+
+    from facealbedo.reconstructor import Reconstructor
+
+    for face in Reconstructor().reconstruct(["portrait.jpg"]):
+        print(face.face_id, face.status, face.reason)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import facealbedo
+from facealbedo.assets import load_face_model
+from facealbedo.assets.occlusion import load_occlusion
+from facealbedo.assets.prior import load_albedo_prior
+from facealbedo.assets.tone import load_tone_estimator
+from facealbedo.core.colour import ITA_GROUPS, ita_group, linear_to_srgb
+from facealbedo.core.detect import DetectedFace, FaceDetector, MediapipeDetector
+from facealbedo.core.detect.crop import CropConfig, FaceCrop, crop_face
+from facealbedo.core.detect.gates import GateLimits, fit_objection, size_objection
+from facealbedo.core.errors import FaceAlbedoError
+from facealbedo.core.export.bundle import export_face
+from facealbedo.core.export.config import ExportConfig
+from facealbedo.core.export.report import LIMITS, FaceRow, encode_summary
+from facealbedo.core.export.sheet import build_index
+from facealbedo.core.fit.appearance import AppearanceFit, AppearanceMaps, appearance_maps, fit_appearance
+from facealbedo.core.fit.landmarks import LandmarkFit, fit_landmarks
+from facealbedo.core.fit.light import openness_shading
+from facealbedo.core.fit.quality import measure_fit
+from facealbedo.core.fit.surroundings import measure_surroundings
+from facealbedo.core.fit.tone import tone_rgb
+from facealbedo.core.geometry.projection import world_to_view
+from facealbedo.core.imaging.decoding import DecodedImage, DecodeLimits, ImageError, decode_image
+from facealbedo.core.refine.quotient import quotient_albedo
+from facealbedo.core.render.gbuffer import render_gbuffer
+from facealbedo.core.render.uv import unwrap
+from facealbedo.core.types import FaceAsset, Landmarks, UVObservation
+from facealbedo.dataloading.photos import PhotoFile, PhotosError, content_hash, list_photos
+from facealbedo.datasets.face_folders import FaceFiles, remove_stale_staging, write_face_folder, write_file
+from facealbedo.datasets.journal import append_journal, read_journal
+from facealbedo.params.reconstruct import ReconstructParams
+
+logger = logging.getLogger(__name__)
+
+JOURNAL_FILE, SUMMARY_FILE, INDEX_FILE = "journal.jsonl", "summary.csv", "index.html"
+# Raise it whenever a change of the code changes results: journals of older versions are then done again.
+RESULTS_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Source:
+    """A photo that is still to be read.
+
+    Attributes:
+        id: unique, safe as a folder's name.
+        name: what people see.
+        read: returns the file's bytes, or raises OSError.
+    """
+
+    id: str
+    name: str
+    read: Callable[[], bytes]
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What became of one face, or of a photo without one.
+
+    Attributes:
+        face_id: name of its folder.
+        photo: name of the photo.
+        status: "done", "rejected" (a gate, with its reason) or "failed" (the photo could not be used).
+        reason: a sentence, empty when done.
+        numbers: what was measured, in sections.
+        asset, crop: the result and the piece of photo that it was made from; None unless done.
+    """
+
+    face_id: str
+    photo: str
+    status: str
+    reason: str = ""
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    asset: FaceAsset | None = None
+    crop: FaceCrop | None = None
+
+
+@dataclass(frozen=True)
+class PhotoOutcome:
+    """Files of a photo's faces, by face id, and the photo's entry for the journal."""
+
+    files: dict[str, FaceFiles]
+    entries: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """All rows of a run and where its page lies."""
+
+    rows: tuple[FaceRow, ...]
+    index_path: Path
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many faces were reconstructed and how many rows were not."""
+        done = sum(row.status == "done" for row in self.rows)
+        return done, len(self.rows) - done
+
+
+class Reconstructor:
+    """Turns photos into faces. Models are loaded when they are first needed and kept."""
+
+    def __init__(self, params: ReconstructParams | None = None):
+        """Remember the parameters; the defaults when omitted."""
+        self.params = params or ReconstructParams()
+        self._model = load_face_model()
+        self._prior = load_albedo_prior()
+        self._openness = load_occlusion().openness
+
+    @cached_property
+    def _detector(self) -> FaceDetector:
+        params = self.params
+        if params.detector == "face_alignment":
+            from facealbedo.core.detect.face_alignment_detector import FaceAlignmentDetector
+
+            return FaceAlignmentDetector()
+        return MediapipeDetector(min_face_px=params.gates.min_face_px, max_faces=params.max_faces)
+
+    @cached_property
+    def _working_maps(self) -> AppearanceMaps:
+        return appearance_maps(self._model, self._openness, self.params.working_px)
+
+    @cached_property
+    def _texture_maps(self) -> AppearanceMaps:
+        return appearance_maps(self._model, self._openness, self.params.texture_px)
+
+    @cached_property
+    def _limits(self) -> GateLimits:
+        gates = self.params.gates
+        return GateLimits(gates.min_face_px, gates.max_yaw_degrees, gates.max_nme_percent)
+
+    def reconstruct(self, images: Iterable[str | Path | bytes | np.ndarray]) -> Iterator[Reconstruction]:
+        """Reconstruct the faces of photos, one after the other.
+
+        Args:
+            images: paths, encoded files, or sRGB arrays [height, width, 3] of uint8 or uint16.
+
+        Yields:
+            One result a face; a photo that cannot be used gives one with status and reason. Nothing is written.
+        """
+        for number, image in enumerate(images):
+            yield from self.reconstruct_source(_as_source(image, number))
+
+    def reconstruct_source(self, source: Source | DecodedSource) -> list[Reconstruction]:
+        """Reconstruct the faces of one photo; never raises for what is wrong with the photo."""
+        try:
+            photo = source.photo if isinstance(source, DecodedSource) else self._decode(source)
+            return self._reconstruct_photo(photo, source.id, source.name)
+        except (FaceAlbedoError, OSError) as error:
+            reason = str(error) if isinstance(error, FaceAlbedoError) else f"cannot be read: {error.strerror or error}"
+            return [Reconstruction(source.id, source.name, "failed", reason)]
+        except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+            # One photo must never stop the others, whatever it holds.
+            logger.debug("%s", source.name, exc_info=True)
+            reason = f"internal error ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+            return [Reconstruction(source.id, source.name, "failed", reason)]
+
+    def export(self, result: Reconstruction) -> FaceFiles:
+        """Return the files of a reconstructed face: file name, then content."""
+        if result.asset is None or result.crop is None:
+            raise ValueError(f"{result.face_id} was not reconstructed: {result.reason}")
+        choices = self.params.export
+        return export_face(
+            result.asset,
+            result.crop.image,
+            self._model,
+            face_id=result.face_id,
+            photo_name=result.photo,
+            numbers=result.numbers,
+            facts={
+                "facealbedo": {"version": facealbedo.__version__, "results_version": RESULTS_VERSION},
+                "parameters": self.params.model_dump(mode="json", exclude={"photos"}),
+            },
+            config=ExportConfig(expression=choices.expression, morph_targets=choices.morph_targets),
+        )
+
+    def _decode(self, source: Source) -> DecodedImage:
+        return decode_image(source.read(), DecodeLimits(max_megapixels=self.params.max_megapixels))
+
+    def _reconstruct_photo(self, photo: DecodedImage, photo_id: str, name: str) -> list[Reconstruction]:
+        started = time.perf_counter()
+        faces = self._detector.detect(photo.srgb)
+        detect_s = time.perf_counter() - started
+        if not faces:
+            return [Reconstruction(photo_id, name, "rejected", "no face was found")]
+        chosen = faces[:1] if self.params.faces == "largest" else faces
+        results = []
+        for number, face in enumerate(chosen):
+            face_id = photo_id if len(chosen) == 1 else f"{photo_id}-face{number + 1}"
+            results.append(self._reconstruct_face(photo, face, face_id, name, detect_s / len(chosen)))
+        return results
+
+    @torch.no_grad()
+    def _reconstruct_face(
+        self, photo: DecodedImage, face: DetectedFace, face_id: str, name: str, detect_s: float
+    ) -> Reconstruction:
+        clock = _Clock()
+        numbers: dict[str, Any] = {
+            "input": {"width": photo.original_width, "height": photo.original_height, "notes": list(photo.notes)},
+            "detection": {"confidence": face.confidence, "detector": self.params.detector},
+        }
+        objection = size_objection(face.size_px, self._limits)
+        if objection:
+            return Reconstruction(face_id, name, "rejected", objection, numbers)
+        sizes = self.params.crop
+        crop = crop_face(photo, face, CropConfig(max_size_px=sizes.max_size_px, margin=sizes.margin))
+        landmarks = Landmarks(crop.landmarks_px[None], torch.tensor([face.confidence]))
+        fit = fit_landmarks(self._model, landmarks, crop.principal_px[None], (crop.side, crop.side))
+        numbers["fit"] = measure_fit(self._model, fit).rows()[0] | {"face_px": face.size_px}
+        clock.lap("fit_s")
+        objection = fit_objection(float(fit.yaw_degrees), float(fit.nme_percent), self._limits)
+        if objection:
+            return Reconstruction(face_id, name, "rejected", objection, numbers)
+        asset, appearance = self._asset(crop, fit, clock)
+        numbers |= _appearance_numbers(appearance) | {"timing": {"detect_s": detect_s, **clock.laps}}
+        return Reconstruction(face_id, name, "done", "", numbers, asset, crop)
+
+    def _asset(self, crop: FaceCrop, fit: LandmarkFit, clock: _Clock) -> tuple[FaceAsset, AppearanceFit]:
+        """Unwrap the photo, fit skin and light, and refine."""
+        model, params = self._model, self.params
+        world = model.decode(fit.coefficients.identity_coeffs, fit.coefficients.expression_coeffs)
+        view = world_to_view(world, fit.pose)
+        normals = model.normals(view)
+        image, valid = crop.image[None], crop.valid[None, None].float()
+        fragments, buffer = render_gbuffer(model, view, fit.camera, normals_view=normals)
+        arguments = (model, image, view, fit.camera, fragments)
+        working = unwrap(*arguments, params.working_px, image_valid=valid, normals_view=normals)
+        texture = unwrap(*arguments, params.texture_px, image_valid=valid, normals_view=normals)
+        clock.lap("unwrap_s")
+        around = measure_surroundings(
+            crop.image, crop.valid, buffer.coverage[0, 0], crop.landmarks_px, float(fit.yaw_degrees)
+        )
+        appearance = fit_appearance(working, around, self._working_maps, self._prior, load_tone_estimator())
+        clock.lap("appearance_s")
+        size = (params.texture_px, params.texture_px)
+        unoccluded = appearance.trust / working.uv_visibility.clamp(min=1e-6)
+        unoccluded = torch.nn.functional.interpolate(unoccluded, size=size, mode="bilinear", align_corners=False)
+        observation = UVObservation(
+            texture.uv_texture, texture.uv_visibility * unoccluded.clamp(0, 1), texture.uv_normal_view
+        )
+        prior_albedo = self._prior.decode(appearance.albedo_coeffs, params.texture_px)
+        albedo = self._refine(observation, appearance, prior_albedo)
+        clock.lap("refine_s")
+        asset = FaceAsset(
+            coefficients=_with_albedo(fit, appearance),
+            pose=fit.pose,
+            camera=fit.camera,
+            lighting=appearance.lighting,
+            vertices_world=world,
+            observation=observation,
+            prior_albedo=prior_albedo,
+            uv_albedo=albedo,
+            uv_illumination=appearance.lighting.sh_radiance.reshape(1, 27, 1, 1).expand(1, 27, 8, 8).contiguous(),
+        )
+        return asset, appearance
+
+    def _refine(
+        self, observation: UVObservation, appearance: AppearanceFit, prior_albedo: torch.Tensor
+    ) -> torch.Tensor:
+        if self.params.refine.method == "prior":
+            return prior_albedo
+        maps = self._texture_maps
+        shading = openness_shading(appearance.lighting, observation.uv_normal_view, maps.openness)
+        return quotient_albedo(observation, shading, prior_albedo, region=maps.face[0, 0]).uv_albedo
+
+
+@dataclass(frozen=True)
+class DecodedSource:
+    """A photo that somebody else decoded."""
+
+    id: str
+    name: str
+    photo: DecodedImage
+
+
+class _Clock:
+    """Seconds of each stage."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now
+
+
+def _with_albedo(fit: LandmarkFit, appearance: AppearanceFit) -> Any:
+    from dataclasses import replace
+
+    return replace(fit.coefficients, albedo_coeffs=appearance.albedo_coeffs)
+
+
+def _appearance_numbers(fit: AppearanceFit) -> dict[str, Any]:
+    """Return tone and light as the report names them."""
+    colour = tone_rgb(fit.tone.log_melanin, fit.tone.log_haemoglobin)[0]
+    codes = (linear_to_srgb(colour) * 255).round().int().tolist()
+    return {
+        "tone": {
+            "ita_degrees": float(fit.tone.ita_degrees),
+            "ita_error_expected_degrees": float(fit.tone.ita_scale_degrees),
+            "ita_group": ITA_GROUPS[int(ita_group(fit.tone.ita_degrees)[0])].name,
+            "albedo_srgb": "#{:02x}{:02x}{:02x}".format(*codes),
+            "melanin_fraction": math.exp(float(fit.tone.log_melanin)),
+            "haemoglobin_fraction": math.exp(float(fit.tone.log_haemoglobin)),
+        },
+        "light": {"exposure": float(fit.exposure), "log_residual": float(fit.log_residual)},
+    }
+
+
+def reconstruct_missing(
+    params: ReconstructParams,
+    journal: Sequence[Mapping[str, Any]],
+    on_photo: Callable[[int, int], None] | None = None,
+    sources: Sequence[Source] | None = None,
+) -> Iterator[PhotoOutcome]:
+    """Reconstruct the photos that a journal does not hold yet, in order.
+
+    A photo is done again when its content, the parameters or the version of the results changed.
+
+    Args:
+        params: what and how.
+        journal: entries of earlier runs, oldest first.
+        on_photo: called after each photo, also those already done, with how many are through and how many there are.
+        sources: the photos; those of ``params`` when omitted.
+    """
+    todo = list(sources if sources is not None else sources_of(params))
+    known = {entry["photo_id"]: entry for entry in journal if "photo_id" in entry}
+    settings = settings_hash(params)
+    reconstructor: Reconstructor | None = None
+    for number, source in enumerate(todo):
+        outcome = None
+        entry = known.get(source.id)
+        try:
+            digest = content_hash(source.read())
+        except OSError:
+            digest = ""
+        if entry is None or not digest or (entry.get("content"), entry.get("settings")) != (digest, settings):
+            reconstructor = reconstructor or Reconstructor(params)
+            outcome = _outcome(reconstructor, source, digest, settings)
+            logger.info("%d of %d: %s", number + 1, len(todo), _outcome_line(source, outcome))
+        if on_photo:
+            on_photo(number + 1, len(todo))
+        if outcome is not None:
+            yield outcome
+
+
+def _outcome(reconstructor: Reconstructor, source: Source, digest: str, settings: str) -> PhotoOutcome:
+    files: dict[str, FaceFiles] = {}
+    rows = []
+    for result in reconstructor.reconstruct_source(source):
+        started = time.perf_counter()
+        numbers = dict(result.numbers)
+        if result.status == "done":
+            files[result.face_id] = reconstructor.export(result)
+            export_s = time.perf_counter() - started
+            timing = {**numbers["timing"], "export_s": export_s}
+            numbers["timing"] = timing | {"total_s": sum(timing.values())}
+            numbers |= {key: value for key, value in _report_numbers(files[result.face_id]).items() if key == "maps"}
+        rows.append(
+            {
+                "id": result.face_id,
+                "photo": result.photo,
+                "status": result.status,
+                "reason": result.reason,
+                "numbers": numbers,
+                "files": {name: f"{result.face_id}/{name}" for name in files.get(result.face_id, {})},
+            }
+        )
+    entry = {"photo_id": source.id, "content": digest, "settings": settings, "rows": _jsonable(rows)}
+    return PhotoOutcome(files, [entry])
+
+
+def _report_numbers(files: FaceFiles) -> dict[str, Any]:
+    report = json.loads(files["report.json"])
+    return dict(report.get("numbers", {}))
+
+
+def _jsonable(value: Any) -> Any:
+    from facealbedo.core.export.report import plain
+
+    return plain(value)
+
+
+def _outcome_line(source: Source, outcome: PhotoOutcome) -> str:
+    rows = outcome.entries[0]["rows"]
+    parts = [f"{row['id']} {row['status']}" + (f" ({row['reason']})" if row["reason"] else "") for row in rows]
+    return f"{source.name}: {', '.join(parts)}"
+
+
+def summarise_journal(
+    params: ReconstructParams, journal: Sequence[Mapping[str, Any]], sources: Sequence[Source] | None = None
+) -> tuple[bytes, bytes]:
+    """Return `summary.csv` and `index.html` over the photos of this run."""
+    rows = rows_of(params, journal, sources)
+    page = build_index(
+        rows, title="Reconstructed faces", facts={"facealbedo": facealbedo.__version__}, limits=LIMITS
+    )
+    return encode_summary(rows), page
+
+
+def rows_of(
+    params: ReconstructParams, journal: Sequence[Mapping[str, Any]], sources: Sequence[Source] | None = None
+) -> tuple[FaceRow, ...]:
+    """Return the newest rows of each photo of this run, in the run's order."""
+    newest = {entry["photo_id"]: entry for entry in journal if "photo_id" in entry}
+    chosen = sources if sources is not None else sources_of(params)
+    entries = [newest[source.id] for source in chosen if source.id in newest]
+    return tuple(FaceRow(**row) for entry in entries for row in entry["rows"])
+
+
+def reconstruct_folder(
+    params: ReconstructParams, output: Path, on_photo: Callable[[int, int], None] | None = None
+) -> RunSummary:
+    """Reconstruct photos into a folder: a folder a face, `summary.csv`, `index.html` and the journal.
+
+    Raises:
+        FaceAlbedoError: nothing to read, or nowhere to write; what was finished is kept.
+    """
+    sources = sources_of(params)
+    remove_stale_staging(output)
+    journal_path = output / JOURNAL_FILE
+    journal = read_journal(journal_path)
+    for outcome in reconstruct_missing(params, journal, on_photo, sources):
+        for face_id, face_files in outcome.files.items():
+            write_face_folder(output, face_id, face_files)
+        append_journal(journal_path, outcome.entries)
+        journal.extend(outcome.entries)
+    table, page = summarise_journal(params, journal, sources)
+    write_file(output / SUMMARY_FILE, table)
+    write_file(output / INDEX_FILE, page)
+    return RunSummary(rows_of(params, journal, sources), output / INDEX_FILE)
+
+
+def sources_of(params: ReconstructParams) -> list[Source]:
+    """Return the photos of a run: those of ``params.photos``, or the bundled faces when it is not set."""
+    if params.photos is None:
+        return bundled_sources()
+    photos = list_photos(Path(params.photos).expanduser())
+    return [Source(photo.id, photo.name, photo.path.read_bytes) for photo in photos]
+
+
+def bundled_sources() -> list[Source]:
+    """Return one real photograph (scikit-image's astronaut, public domain) and two fabricated faces."""
+    from facealbedo.fabricated import fabricated_portrait
+
+    def astronaut() -> bytes:
+        from importlib.resources import files
+
+        return (files("skimage.data") / "astronaut.png").read_bytes()
+
+    return [
+        Source("astronaut", "astronaut.png (NASA, public domain)", astronaut),
+        Source("fabricated_1", "fabricated face 1", lambda: fabricated_portrait(1)),
+        Source("fabricated_2", "fabricated face 2", lambda: fabricated_portrait(2)),
+    ]
+
+
+def settings_hash(params: ReconstructParams) -> str:
+    """Return a hash of everything besides the photo that decides a result."""
+    relevant = params.model_dump(mode="json", exclude={"photos"}) | {"results": RESULTS_VERSION}
+    return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _as_source(image: str | Path | bytes | np.ndarray, number: int) -> Source | DecodedSource:
+    if isinstance(image, bytes):
+        return Source(f"photo_{number:05d}", f"photo {number}", lambda: image)
+    if isinstance(image, np.ndarray):
+        return DecodedSource(f"photo_{number:05d}", f"photo {number}", DecodedImage.from_srgb(image))
+    path = Path(image)
+    listed: PhotoFile = list_photos(path)[0] if path.is_file() else PhotoFile(path.name, str(path), path)
+    return Source(listed.id, listed.name, path.read_bytes)
+
+
+__all__ = [
+    "ImageError",
+    "PhotosError",
+    "Reconstruction",
+    "Reconstructor",
+    "reconstruct_folder",
+    "reconstruct_missing",
+]
