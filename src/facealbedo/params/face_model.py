@@ -42,8 +42,8 @@ class FaceModelParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    population: PopulationParams = PopulationParams()
-    atlas: AtlasParams = AtlasParams()
+    population: PopulationParams = PopulationParams.model_validate({})
+    atlas: AtlasParams = AtlasParams.model_validate({})
 
 
 class PortraitParams(BaseModel):
@@ -83,5 +83,5 @@ class FaceLandmarksParams(BaseModel):
     max_photos: int = Field(700, ge=5, description="At most so many photos, drawn at random.")
     photo_seed: int = Field(0, ge=0, description="Seed of the draw.")
     n_passes: int = Field(2, ge=1, le=10, description="Passes over the photos.")
-    portraits: PortraitParams = PortraitParams()
-    photo_pass: PhotoPassParams = PhotoPassParams()
+    portraits: PortraitParams = PortraitParams.model_validate({})
+    photo_pass: PhotoPassParams = PhotoPassParams.model_validate({})

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from facealbedo.core.face_model.model import FaceModel
 from facealbedo.core.render.rasterize import get_rasterizer
+from facealbedo.core.render.surface import Surface
 from facealbedo.core.types import Camera
 
 _DISTANCE_METRES = 20.0
@@ -35,7 +35,7 @@ def sphere_directions(count: int) -> Float[Tensor, "count 3"]:
 
 
 def cosine_openness(
-    model: FaceModel,
+    model: Surface,
     vertices_world: Float[Tensor, "vertex 3"],
     normals_world: Float[Tensor, "vertex 3"],
     directions: Float[Tensor, "direction 3"],
@@ -51,7 +51,7 @@ def cosine_openness(
 
 
 def visible_share(
-    model: FaceModel,
+    model: Surface,
     vertices_world: Float[Tensor, "vertex 3"],
     points_world: Float[Tensor, "point 3"],
     directions: Float[Tensor, "direction 3"],

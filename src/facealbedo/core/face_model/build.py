@@ -93,9 +93,9 @@ def build_geometry(data: MakeHumanData, config: PopulationConfig) -> HeadGeometr
 def ear_motion(data: MakeHumanData, geometry: HeadGeometry) -> Float[np.ndarray, "vertex"]:
     """Return how far MakeHuman's targets that turn the ears out move each surface vertex, greatest value 1."""
     n_source = len(data.mesh.vertices)
-    moved = sum(data.targets[name].dense(n_source) for name in ("ears/l-ear-wing-incr", "ears/r-ear-wing-incr"))
+    left, right = (data.targets[f"ears/{side}-ear-wing-incr"].dense(n_source) for side in ("l", "r"))
     base = np.zeros_like(geometry.identity.mean)
-    base[: len(geometry.cut.source_vertex)] = moved[geometry.cut.source_vertex]
+    base[: len(geometry.cut.source_vertex)] = (left + right)[geometry.cut.source_vertex]
     motion = np.linalg.norm(geometry.surface.matrix @ base, axis=1)
     return motion / motion.max()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from facealbedo.core.lighting.sh import mirror_sh
+from facealbedo.core.lighting.sh import mirror_sh, shading
 from facealbedo.core.render.uv import mirror_uv, mirror_uv_normals
 from facealbedo.core.types import TensorRecord, UVObservation
 
@@ -20,12 +20,19 @@ class RefinerInput(TensorRecord):
 
     * ``observation``: linear texture, trust and view-frame normals in the atlas.
     * ``prior_albedo``: complete linear albedo of the parametric prior, > 0.
-    * ``sh_radiance``: the fit's light (order 2, view frame), in units in which albedo x shading is the texture.
+    * ``sh_radiance``: the fit's light (order 2, view frame), in units in which albedo x openness x shading is the
+      texture.
+    * ``uv_openness``: share of the sky that each texel sees past the face itself, in (0, 1].
     """
 
     observation: UVObservation
     prior_albedo: Float[Tensor, "batch 3 height width"]
     sh_radiance: Float[Tensor, "batch 3 9"]
+    uv_openness: Float[Tensor, "batch 1 height width"]
+
+    def fitted_shading(self) -> Float[Tensor, "batch 3 height width"]:
+        """Shading of every texel in the fit's light, the face's own occlusion included."""
+        return shading(self.sh_radiance, self.observation.uv_normal_view) * self.uv_openness
 
     def mirrored(self) -> RefinerInput:
         """Return the input of the mirrored photo, exactly."""
@@ -35,7 +42,9 @@ class RefinerInput(TensorRecord):
             uv_visibility=mirror_uv(seen.uv_visibility),
             uv_normal_view=mirror_uv_normals(seen.uv_normal_view),
         )
-        return RefinerInput(observation, mirror_uv(self.prior_albedo), mirror_sh(self.sh_radiance))
+        return RefinerInput(
+            observation, mirror_uv(self.prior_albedo), mirror_sh(self.sh_radiance), mirror_uv(self.uv_openness)
+        )
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,8 @@ class RefinerOutput(TensorRecord):
 
     * ``uv_albedo``: complete linear albedo in (0, 1).
     * ``uv_illumination``: order-2 SH radiance a texel (view frame), colour-major: channel ``9 * colour + coefficient``;
-      at the network's own, often coarser, resolution: read it bilinearly.
+      at the network's own, often coarser, resolution: read it bilinearly. Before the face's own occlusion: the image is
+      albedo x shading x openness.
     * ``detail_gate``: how much of the photo's own detail the albedo took over, in [0, 1]; 1 nowhere for networks that
       have no such gate.
     * ``log_variance``: of the albedo's error in log units; 0 for networks that do not say.

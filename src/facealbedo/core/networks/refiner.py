@@ -14,7 +14,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from facealbedo.core.colour import linear_to_srgb, srgb_to_linear
-from facealbedo.core.lighting.sh import shading
 from facealbedo.core.networks.paper import PaperNet
 from facealbedo.core.networks.records import RefinerInput, RefinerOutput
 from facealbedo.core.networks.unet import RefinementUNet
@@ -131,7 +130,7 @@ class ResidualRefiner(Refiner):
         seen = face.observation
         known = (seen.uv_visibility > SEEN).to(seen.uv_texture.dtype)
         quotient = log_quotient(face, self.max_log_ratio)
-        light = _log(shading(face.sh_radiance, seen.uv_normal_view)).clamp(-4, 2) / 2
+        light = _log(face.fitted_shading()).clamp(-4, 2) / 2
         return torch.cat(
             [
                 _signed_srgb(seen.uv_texture) * known,
@@ -164,7 +163,7 @@ def log_quotient(face: RefinerInput, limit: float = 2.0) -> Float[Tensor, "batch
     Softly limited to ``limit`` in size: more is a highlight, a cast shadow or an error of the fit.
     """
     seen = face.observation
-    ratio = _log(seen.uv_texture) - _log(shading(face.sh_radiance, seen.uv_normal_view)) - _log(face.prior_albedo)
+    ratio = _log(seen.uv_texture) - _log(face.fitted_shading()) - _log(face.prior_albedo)
     return limit * torch.tanh(ratio / limit) * seen.uv_visibility
 
 

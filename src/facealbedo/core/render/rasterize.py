@@ -6,6 +6,7 @@ The rules (ties, near plane, what is dropped) are in `raster_rules`. Frames and 
 
 from __future__ import annotations
 
+import os
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 import torch
@@ -92,10 +93,23 @@ def get_rasterizer(backend: BackendName = "auto", device: torch.device | str = "
     kind = torch.device(device).type
     chosen = {"cuda": "triton", "cpu": "numba"}.get(kind) if backend == "auto" else backend
     if chosen == "numba" and kind == "cpu":
-        from facealbedo.core.render.raster_numba import NumbaRasterizer  # noqa: PLC0415 (numba is slow to import)
+        from facealbedo.core.render.raster_numba import NumbaRasterizer
 
         return Rasterizer(NumbaRasterizer())
+    if chosen == "triton" and (kind == "cuda" or interpreted()):
+        from facealbedo.core.render.raster_triton import TritonRasterizer
+
+        return Rasterizer(TritonRasterizer())
+    if chosen == "pytorch3d" and kind in {"cpu", "cuda"}:
+        from facealbedo.core.render.raster_pytorch3d import PyTorch3DRasterizer
+
+        return Rasterizer(PyTorch3DRasterizer())
     raise ValueError(f"no rasteriser {backend!r} for device {device}")
+
+
+def interpreted() -> bool:
+    """True if Triton's kernels run in its interpreter, on the CPU: how they are tested without a GPU."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def _check(vertices_view: Tensor, triangles: Tensor, camera: Camera) -> None:
