@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -41,7 +41,7 @@ class LandmarkEmbedding:
         spread_mm: how far the detector's landmark wanders on the surface, median over heads.
     """
 
-    triangles: Int[np.ndarray, "landmark"]
+    triangles: Integer[np.ndarray, "landmark"]
     barycentrics: Float[np.ndarray, "landmark 3"]
     spread_mm: Float[np.ndarray, "landmark"]
 
@@ -57,18 +57,18 @@ class StoredFaceModel:
     base_mean: Float[np.ndarray, "base 3"]
     base_identity: Float[np.ndarray, "identity base 3"]
     base_expression: Float[np.ndarray, "expression base 3"]
-    skin_quads: Int[np.ndarray, "quad 4"]
-    oral_quads: Int[np.ndarray, "oral 4"]
-    identity_parity: Int[np.ndarray, "identity"]
-    expression_mirror: Int[np.ndarray, "expression"]
-    triangles: Int[np.ndarray, "triangle 3"]
-    triangle_part: Int[np.ndarray, "triangle"]
-    vertex_mirror: Int[np.ndarray, "vertex"]
+    skin_quads: Integer[np.ndarray, "quad 4"]
+    oral_quads: Integer[np.ndarray, "oral 4"]
+    identity_parity: Integer[np.ndarray, "identity"]
+    expression_mirror: Integer[np.ndarray, "expression"]
+    triangles: Integer[np.ndarray, "triangle 3"]
+    triangle_part: Integer[np.ndarray, "triangle"]
+    vertex_mirror: Integer[np.ndarray, "vertex"]
     uv: Float[np.ndarray, "uv 2"]
-    uv_triangles: Int[np.ndarray, "atlas_triangle 3"]
-    uv_source: Int[np.ndarray, "uv"]
-    uv_mirror: Int[np.ndarray, "uv"]
-    region_weights: Int[np.ndarray, "region uv"]
+    uv_triangles: Integer[np.ndarray, "atlas_triangle 3"]
+    uv_source: Integer[np.ndarray, "uv"]
+    uv_mirror: Integer[np.ndarray, "uv"]
+    region_weights: Integer[np.ndarray, "region uv"]
     part_names: tuple[str, ...]
     expression_names: tuple[str, ...]
     region_names: tuple[str, ...]
