@@ -47,6 +47,7 @@ def export_face(
     facts: Mapping[str, Any] | None = None,
     config: ExportConfig | None = None,
     surroundings: Sequence[Surroundings] = (),
+    openness: Float[Tensor, "vertex"] | None = None,
 ) -> dict[str, bytes]:
     """Return every file of a face: file name → content. The same input gives the same bytes.
 
@@ -61,6 +62,7 @@ def export_face(
         facts: further sections of the report, such as versions and parameters.
         config: what to write; the defaults if not given.
         surroundings: up to two environments for ``relit.png``, from `preview_lights.prepare_surroundings`.
+        openness: share of the sky that each vertex sees, if the light was fitted with it.
 
     Raises:
         ValueError: shapes do not fit together, a coordinate is not finite, or the model is not on the CPU.
@@ -70,11 +72,11 @@ def export_face(
     config = config or ExportConfig()
     asset, photo = asset.to("cpu"), photo.to("cpu")
     resolution = asset.uv_albedo.shape[-1]
-    shading = uv_shading(asset, model, min(_SHADING_PX, resolution))
+    shading = uv_shading(asset, model, min(_SHADING_PX, resolution), openness)
     shown = shading_picture(shading, model, resolution)
     albedo = atlas_fill(model, resolution).apply(srgb8_from_linear(asset.uv_albedo[0]))
     texture, visibility = texture_picture(asset), grey8(asset.observation.uv_visibility[0, 0])
-    overlay = draw_overlay(asset, photo, model, config)
+    overlay = draw_overlay(asset, photo, model, config, openness)
     relit = draw_relit(asset, model, config, surroundings)
     albedo_png = encode_png(albedo)
     files = {
@@ -91,14 +93,17 @@ def export_face(
     if config.with_obj:
         obj = export_obj(asset, model, config, albedo_png=albedo_png)
         files |= {name: data for name, data in obj.items() if name not in files}
-    measured = map_numbers(asset, model, shading)
-    measured["maps"] |= {"shading_display_scale": shown.scale, "overlay_error": overlay.error}
+    measured = {
+        **map_numbers(asset, model, shading),
+        "shading_display_scale": shown.scale,
+        "overlay_error": overlay.error,
+    }
     notes = {name: FILE_NOTES.get(name, "") for name in files} | {
         "shading.png": f"irradiance / pi at each texel times {shown.scale:.6g}, sRGB",
         RELIT_FILE: f"left to right: {'; '.join(relit.lights)}. The same lights for every face, none"
         " adjusted to the skin; linear values above 0.8 are rolled off",
     }
-    report = encode_report(face_id, photo_name, _merged(measured, numbers or {}), notes, facts or {})
+    report = encode_report(face_id, photo_name, _merged({"maps": measured}, numbers or {}), notes, facts or {})
     return {**files, REPORT_FILE: report}
 
 

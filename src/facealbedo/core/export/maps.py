@@ -14,8 +14,8 @@ from torch import Tensor
 from facealbedo.core.colour import ITA_GROUPS, ita_degrees, ita_group, linear_rgb_to_lab, luminance
 from facealbedo.core.export.textures import atlas_fill, resize_map, srgb8_from_linear
 from facealbedo.core.face_model.model import FaceModel
-from facealbedo.core.lighting.sh import shading_per_texel
-from facealbedo.core.render.uv import atlas_texels, bake_region
+from facealbedo.core.render.shade import shading_detailed
+from facealbedo.core.render.uv import atlas_texels, bake_region, bake_vertices
 from facealbedo.core.types import FaceAsset
 
 SHADING_PX = 512
@@ -35,10 +35,16 @@ class ShadingPicture:
     scale: float
 
 
-def uv_shading(asset: FaceAsset, model: FaceModel, resolution: int) -> Float[Tensor, "1 3 resolution resolution"]:
+def uv_shading(
+    asset: FaceAsset, model: FaceModel, resolution: int, openness: Float[Tensor, "vertex"] | None = None
+) -> Float[Tensor, "1 3 resolution resolution"]:
     """Return the shading (irradiance / π, linear RGB, never negative) at every texel of one face; 0 outside the atlas.
 
-    The light is the asset's per-texel illumination, bilinear between its coarse texels; normals are the observation's.
+    Args:
+        asset: the light is its per-texel illumination, bilinear between coarse texels; normals are the observation's.
+        model: of the face.
+        resolution: texels a side.
+        openness: share of the sky that each vertex sees, if the light was fitted with it.
     """
     normals = resize_map(asset.observation.uv_normal_view, resolution)
     inside = atlas_texels(model, resolution).mask.to(normals.device)
@@ -46,7 +52,8 @@ def uv_shading(asset: FaceAsset, model: FaceModel, resolution: int) -> Float[Ten
     light = torch.nn.functional.interpolate(
         asset.uv_illumination, size=(resolution, resolution), mode="bilinear", align_corners=False
     )
-    return torch.where(inside, shading_per_texel(light, normals), 0.0)
+    occlusion = None if openness is None else bake_vertices(model, openness[None, :, None], resolution)
+    return torch.where(inside, shading_detailed(light, normals, ambient_occlusion=occlusion), 0.0)
 
 
 def shading_picture(shading: Float[Tensor, "1 3 height width"], model: FaceModel, resolution: int) -> ShadingPicture:
@@ -68,8 +75,8 @@ def texture_picture(asset: FaceAsset) -> UInt8[np.ndarray, "height width 3"]:
 def map_numbers(asset: FaceAsset, model: FaceModel, shading: Float[Tensor, "1 3 height width"]) -> dict[str, Any]:
     """Return what the maps of one face say: share of skin seen, colour and tone of the albedo, contrast of the light.
 
-    All are taken over the face model's skin region. ``albedo`` is the median of the linear albedo, and ITA is that of
-    this colour; the contrast of the light is the 95th over the 5th percentile of the shading's luminance where seen.
+    All are taken over the face model's skin region. ``albedo_linear`` is the median of the albedo, and ITA is that of
+    this colour; ``shading_contrast`` is the 95th over the 5th percentile of the shading's luminance where seen.
     """
     size = shading.shape[-1]
     skin = bake_region(model, SKIN_REGION, size).to(shading.device)
@@ -81,15 +88,11 @@ def map_numbers(asset: FaceAsset, model: FaceModel, shading: Float[Tensor, "1 3 
     lit = luminance(shading[0].movedim(0, -1)[core & (seen > SEEN_VISIBILITY)])
     levels = torch.quantile(lit, lit.new_tensor([0.05, 0.5, 0.95])).tolist() if len(lit) else [float("nan")] * 3
     return {
-        "maps": {"visible_percent": float(100 * (skin * seen).sum() / skin.sum().clamp(min=1e-6))},
-        "tone": {
-            "ita_degrees": float(ita),
-            "ita_group": ITA_GROUPS[int(ita_group(ita))].label,
-            "albedo_linear": [round(value, 5) for value in colour.tolist()],
-            "albedo_srgb": "#" + bytes(srgb8_from_linear(colour.view(3, 1, 1)).reshape(3)).hex(),
-        },
-        "light": {
-            "shading_median": levels[1],
-            "contrast": levels[2] / levels[0] if levels[0] > 1e-6 else float("nan"),
-        },
+        "visible_percent": float(100 * (skin * seen).sum() / skin.sum().clamp(min=1e-6)),
+        "albedo_ita_degrees": float(ita),
+        "albedo_ita_group": ITA_GROUPS[int(ita_group(ita))].label,
+        "albedo_linear": [round(value, 5) for value in colour.tolist()],
+        "albedo_srgb": "#" + bytes(srgb8_from_linear(colour.view(3, 1, 1)).reshape(3)).hex(),
+        "shading_median": levels[1],
+        "shading_contrast": levels[2] / levels[0] if levels[0] > 1e-6 else float("nan"),
     }

@@ -15,8 +15,9 @@ from facealbedo.core.export.config import ExportConfig
 from facealbedo.core.export.textures import srgb8_from_linear
 from facealbedo.core.face_model.model import FaceModel
 from facealbedo.core.geometry.projection import world_to_view
-from facealbedo.core.lighting.sh import irradiance, positive
 from facealbedo.core.render.gbuffer import render_gbuffer
+from facealbedo.core.render.interpolate import interpolate
+from facealbedo.core.render.shade import shading_global
 from facealbedo.core.render.uv import bake_region
 from facealbedo.core.types import Camera, FaceAsset
 
@@ -44,7 +45,11 @@ class Overlay:
 
 
 def draw_overlay(
-    asset: FaceAsset, photo: Float[Tensor, "3 height width"], model: FaceModel, config: ExportConfig
+    asset: FaceAsset,
+    photo: Float[Tensor, "3 height width"],
+    model: FaceModel,
+    config: ExportConfig,
+    openness: Float[Tensor, "vertex"] | None = None,
 ) -> Overlay:
     """Render albedo times light over the photo, with a grid of the atlas and the borders of features as fine lines.
 
@@ -53,6 +58,7 @@ def draw_overlay(
         photo: linear RGB, of the camera's size.
         model: the face model that it was fitted with.
         config: size of the picture and colour of the iris.
+        openness: share of the sky that each vertex sees, if the light was fitted with it.
 
     Raises:
         ValueError: photo and camera differ in size.
@@ -65,7 +71,8 @@ def draw_overlay(
     vertices_view = world_to_view(asset.vertices_world, asset.pose)
     fragments, gbuffer = render_gbuffer(model, vertices_view, camera)
     look = surface_look(filled_map(asset.uv_albedo, model, _MAP_PX), model, fragments, gbuffer, vertices_view, config)
-    shading = positive(irradiance(asset.lighting.sh_radiance, gbuffer.normal_view) / torch.pi)
+    occlusion = None if openness is None else interpolate(fragments, model.triangles, openness[None, :, None])
+    shading = shading_global(asset.lighting, gbuffer.normal_view, ambient_occlusion=occlusion)
     rendered = srgb8_from_linear((look.albedo * shading)[0])
     base = srgb8_from_linear(small)
     coverage = gbuffer.coverage[0, 0].numpy()

@@ -49,10 +49,18 @@ NUMBER_COLUMNS: tuple[Column, ...] = (
     Column("fit.pitch_degrees", "pitch", "°", 0, "Nod of the head"),
     Column("fit.face_px", "face", "px", 0, "Size of the face in the photo"),
     Column("maps.visible_percent", "seen", "%", 0, "Share of the skin's atlas that the photo shows"),
-    Column("light.contrast", "light", "max/min", 1, "Contrast of the shading over the seen skin"),
+    Column(
+        "tone.ita_error_expected_degrees",
+        "tone",
+        "\N{PLUS-MINUS SIGN} °",
+        0,
+        "Expected error of the skin tone, degrees ITA",
+    ),
+    Column("maps.overlay_error", "render", "of 255", 0, "Mean difference of render and photo on the skin, sRGB"),
+    Column("maps.shading_contrast", "light", "max/min", 1, "Contrast of the shading over the seen skin"),
     Column("timing.total_s", "time", "s", 1, "From the decoded photo to the finished files"),
 )
-TONE_KEY, TONE_GROUP_KEY, TONE_COLOUR_KEY = "tone.ita_degrees", "tone.ita_group", "tone.albedo_srgb"
+TONE_KEY, TONE_GROUP_KEY, TONE_COLOUR_KEY = "maps.albedo_ita_degrees", "maps.albedo_ita_group", "maps.albedo_srgb"
 
 
 def build_index(
