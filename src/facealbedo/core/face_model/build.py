@@ -145,7 +145,7 @@ def assemble(
     """Put the parts together in the types in which they are stored."""
     cut, surface = geometry.cut, geometry.surface
     weights = np.stack([np.round(255.0 * np.clip(mask, 0.0, 1.0)) for mask in regions.values()])
-    stored = StoredFaceModel(
+    return StoredFaceModel(
         base_mean=geometry.identity.mean.astype(np.float32),
         base_identity=geometry.identity.components.astype(np.float16),
         base_expression=geometry.expression.units.astype(np.float16),
@@ -168,5 +168,3 @@ def assemble(
         identity_sampling_std=IDENTITY_SAMPLING_STD,
         provenance=provenance,
     )
-    stored.validate()
-    return stored

@@ -21,7 +21,7 @@ N_SURFACE_LANDMARKS = 468
 
 IBUG68_OF_MEDIAPIPE = (
     # Jaw at even steps, from the subject's right ear to the left one; FaceMesh's oval is a silhouette: these slide.
-    127, 234, 93, 132, 172, 136, 149, 176, 152, 400, 378, 365, 397, 361, 323, 454, 356,
+    127, 234, 93, 132, 58, 172, 150, 176, 152, 400, 379, 397, 288, 361, 323, 454, 356,
     # Brows, the subject's right one first.
     70, 63, 105, 66, 107, 336, 296, 334, 293, 300,
     # Bridge of the nose from the root to the tip, then its base from right to left.

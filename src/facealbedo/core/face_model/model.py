@@ -106,71 +106,26 @@ class StoredFaceModel:
             FaceModelError: if the bytes are damaged, of another format, or inconsistent.
         """
         tensors, metadata = _read(data)
-        kinds = metadata["landmark_kinds"]
-        try:
-            landmarks = {
-                kind: LandmarkEmbedding(*(tensors[f"{kind}.{item.name}"] for item in fields(LandmarkEmbedding)))
-                for kind in kinds
-            }
-            arrays = {item.name: tensors[item.name] for item in fields(cls) if item.name in _DTYPES}
-        except KeyError as error:
-            raise FaceModelError(f"the face model lacks the table {error.args[0]!r}") from error
-        stored = cls(
-            **arrays,
-            part_names=tuple(metadata["part_names"]),
-            expression_names=tuple(metadata["expression_names"]),
-            region_names=tuple(metadata["region_names"]),
-            landmarks=landmarks,
+        names = {key: tuple(metadata[key]) for key in ("part_names", "expression_names", "region_names")}
+        tables = {key: _table(tensors, key) for key in _SHAPES}
+        landmarks = {
+            kind: [_table(tensors, f"{kind}.{item.name}") for item in fields(LandmarkEmbedding)]
+            for kind in metadata["landmark_kinds"]
+        }
+        # Before the records are made, so that a wrong shape gets this message also where types are checked.
+        _check_tables(tables, {key: len(value) for key, value in names.items()})
+        for kind, parts in landmarks.items():
+            _check_landmarks(kind, *parts, n_triangles=len(tables["triangles"]))
+        return cls(
+            **tables,
+            **names,
+            landmarks={kind: LandmarkEmbedding(*parts) for kind, parts in landmarks.items()},
             identity_sampling_std=float(metadata["identity_sampling_std"]),
             provenance=metadata["provenance"],
         )
-        stored.validate()
-        return stored
-
-    def validate(self) -> None:
-        """Check types, shapes and index ranges.
-
-        Raises:
-            FaceModelError: naming the table that is wrong.
-        """
-        for name, kinds in _DTYPES.items():
-            array = getattr(self, name)
-            if array.dtype.kind not in kinds or array.ndim != len(_SHAPES[name]):
-                raise FaceModelError(f"{name} has shape {array.shape} and type {array.dtype}; expected {_SHAPES[name]}")
-        sizes = self._sizes()
-        for name, shape in _SHAPES.items():
-            expected = tuple(sizes[length] if isinstance(length, str) else length for length in shape)
-            if getattr(self, name).shape != expected:
-                raise FaceModelError(f"{name} has shape {getattr(self, name).shape}; expected {expected} = {shape}")
-        for name, limit in _INDEX_OF.items():
-            _check_range(name, getattr(self, name), sizes[limit])
-        for name in ("base_mean", "base_identity", "base_expression", "uv"):
-            if not np.isfinite(getattr(self, name)).all():
-                raise FaceModelError(f"{name} has values that are not finite")
-        for kind, embedding in self.landmarks.items():
-            count = len(embedding.triangles)
-            if embedding.barycentrics.shape != (count, 3) or embedding.spread_mm.shape != (count,):
-                raise FaceModelError(f"the tables of the landmarks {kind!r} do not have the same length")
-            _check_range(f"{kind}.triangles", embedding.triangles, sizes["triangle"])
-            if not np.allclose(embedding.barycentrics.sum(axis=1), 1.0, atol=1e-5):
-                raise FaceModelError(f"the barycentrics of the landmarks {kind!r} do not sum to 1")
-
-    def _sizes(self) -> dict[str, int]:
-        return {
-            "base": len(self.base_mean),
-            "identity": len(self.base_identity),
-            "expression": len(self.expression_names),
-            "quad": len(self.skin_quads),
-            "oral": len(self.oral_quads),
-            "triangle": len(self.triangles),
-            "vertex": len(self.vertex_mirror),
-            "uv": len(self.uv),
-            "atlas_triangle": len(self.uv_triangles),
-            "region": len(self.region_names),
-            "part": len(self.part_names),
-        }
 
 
+_KINDS = {"f": "floating", "i": "signed", "u": "unsigned", "iu": "integer"}
 _DTYPES = {
     "base_mean": "f", "base_identity": "f", "base_expression": "f", "skin_quads": "iu", "oral_quads": "iu",
     "identity_parity": "i", "expression_mirror": "iu", "triangles": "iu", "triangle_part": "iu",
@@ -248,13 +203,20 @@ class FaceModel:
 
     @classmethod
     def from_stored(cls, stored: StoredFaceModel) -> FaceModel:
-        """Subdivide the bases of a stored model and make it ready to decode."""
-        surface = surface_matrix(
-            stored.skin_quads.astype(np.int64),
-            int(stored.skin_quads.max()) + 1,
-            stored.oral_quads.astype(np.int64),
-            int(stored.oral_quads.max()) + 1,
-        ).astype(np.float32)
+        """Subdivide the bases of a stored model and make it ready to decode.
+
+        Raises:
+            FaceModelError: if its quads do not make the mesh that its other tables speak of.
+        """
+        try:
+            surface = surface_matrix(
+                stored.skin_quads.astype(np.int64),
+                int(stored.skin_quads.max()) + 1,
+                stored.oral_quads.astype(np.int64),
+                int(stored.oral_quads.max()) + 1,
+            ).astype(np.float32)
+        except ValueError as error:
+            raise FaceModelError(f"the face model's quads do not make a mesh: {error}") from error
         n_vertices, n_base = surface.shape
         if (n_vertices, n_base) != (len(stored.vertex_mirror), len(stored.base_mean)):
             raise FaceModelError(
@@ -423,18 +385,68 @@ def _read(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     text = header.get("__metadata__", {}).get(FORMAT)
     if text is None:
         raise FaceModelError(f"this safetensors file is not a face model of the format {FORMAT!r}")
-    metadata = json.loads(text)
+    try:
+        metadata = json.loads(text)
+    except ValueError as error:
+        raise FaceModelError(f"the face model's metadata is no JSON: {error}") from error
     expected = {
-        "part_names",
-        "expression_names",
-        "region_names",
-        "landmark_kinds",
-        "identity_sampling_std",
-        "provenance",
-    }
-    if not isinstance(metadata, dict) or set(metadata) != expected:
+        "part_names": list, "expression_names": list, "region_names": list, "landmark_kinds": list,
+        "identity_sampling_std": float, "provenance": dict,
+    }  # fmt: skip
+    types = {key: type(value) for key, value in metadata.items()} if isinstance(metadata, dict) else None
+    if types != expected:
         raise FaceModelError(f"the face model's metadata should have the entries {sorted(expected)}")
     return tensors, metadata
+
+
+def _table(tensors: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    if name not in tensors:
+        raise FaceModelError(f"the face model lacks the table {name!r}")
+    return tensors[name]
+
+
+def _check_tables(tables: Mapping[str, np.ndarray], counts: Mapping[str, int]) -> None:
+    """Check types, shapes, index ranges and finiteness; raise a `FaceModelError` that names the wrong table."""
+    for name, shape in _SHAPES.items():
+        table, kind = tables[name], _DTYPES[name]
+        if table.dtype.kind not in kind or table.ndim != len(shape):
+            raise FaceModelError(
+                f"{name} has shape {table.shape} and type {table.dtype}; expected {shape}, {_KINDS[kind]}"
+            )
+    sizes = {
+        "base": len(tables["base_mean"]),
+        "identity": len(tables["base_identity"]),
+        "expression": counts["expression_names"],
+        "quad": len(tables["skin_quads"]),
+        "oral": len(tables["oral_quads"]),
+        "triangle": len(tables["triangles"]),
+        "vertex": len(tables["vertex_mirror"]),
+        "uv": len(tables["uv"]),
+        "atlas_triangle": len(tables["uv_triangles"]),
+        "region": counts["region_names"],
+        "part": counts["part_names"],
+    }
+    for name, shape in _SHAPES.items():
+        expected = tuple(sizes[length] if isinstance(length, str) else length for length in shape)
+        if tables[name].shape != expected or 0 in expected:
+            raise FaceModelError(f"{name} has shape {tables[name].shape}; expected {expected}, none of them 0")
+    for name, limit in _INDEX_OF.items():
+        _check_range(name, tables[name], sizes[limit])
+    for name, kind in _DTYPES.items():
+        if kind == "f" and not np.isfinite(tables[name]).all():
+            raise FaceModelError(f"{name} has values that are not finite")
+
+
+def _check_landmarks(
+    kind: str, triangles: np.ndarray, barycentrics: np.ndarray, spread_mm: np.ndarray, n_triangles: int
+) -> None:
+    if triangles.ndim != 1 or barycentrics.shape != (*triangles.shape, 3) or spread_mm.shape != triangles.shape:
+        raise FaceModelError(f"the tables of the landmarks {kind!r} do not have the same length")
+    if triangles.dtype.kind not in "iu" or barycentrics.dtype.kind != "f" or spread_mm.dtype.kind != "f":
+        raise FaceModelError(f"the tables of the landmarks {kind!r} have the wrong types")
+    _check_range(f"{kind}.triangles", triangles, n_triangles)
+    if not np.allclose(barycentrics.sum(axis=1), 1.0, atol=1e-5):
+        raise FaceModelError(f"the barycentrics of the landmarks {kind!r} do not sum to 1")
 
 
 def _check_range(name: str, index: np.ndarray, size: int) -> None:
