@@ -34,14 +34,14 @@ class CameraConfig:
     scene_target: float = 0.20
     face_target: float = 0.26
     white_target: float = 0.80
-    face_share: float = 0.12
-    scene_share: float = 0.15
-    exposure_log_sd: float = 0.28
+    face_share: float = 0.10
+    scene_share: float = 0.06
+    exposure_log_sd: float = 0.25
     balance_low: float = 0.3
     balance_high: float = 1.0
-    balance_log_sd: float = 0.18
+    balance_log_sd: float = 0.10
     contrast_sd: float = 0.35
-    saturation_sd: float = 0.25
+    saturation_sd: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ def sample_response(
     )
     # The face fills a good part of a portrait's metering field.
     whole = (0.6 * scene.log() + 0.4 * face.log()).exp()
-    on_face = (settings.face_share + normal(0.2)).clamp(0, 1)
-    on_scene = (settings.scene_share + normal(0.2)).clamp(0, 1) * (1 - on_face)
+    on_face = (settings.face_share + normal(0.12)).clamp(0, 1)
+    on_scene = (settings.scene_share + normal(0.10)).clamp(0, 1) * (1 - on_face)
     log_gain = (
         on_face * (settings.face_target / face).log()
         + on_scene * (settings.scene_target / whole).log()

@@ -26,7 +26,7 @@ from facealbedo.core.types import TensorRecord
 
 # Linear diffuse albedo of the eye white, and how much of the light the lashes take.
 EYE_WHITE_ALBEDO = (0.58, 0.52, 0.48)
-EYE_OPENNESS = 0.62 * 0.6
+EYE_OPENNESS = 0.62 * 0.5
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class ToneSimulationConfig:
         resolution: side of the atlas maps from which points are taken.
         gloss: mean strength of the skin's mirror reflection; exponential.
         region_log_sd: how far the luminance of a whole region is off (make-up, beard, misfit); colours by half of it.
+        point_log_sd: spread of single points: pores, wrinkles, cast shadows, whatever the light model leaves over.
         eye_white_chance: how often the eye white is measured.
         eye_white_log_sd: error of its log luminance; its colour errs by a fifth of it.
         clutter_log_sd: how much the background's log luminance differs from the light behind the face (hair, clothes,
@@ -51,8 +52,9 @@ class ToneSimulationConfig:
     resolution: int = 32
     gloss: float = 0.05
     region_log_sd: float = 0.15
+    point_log_sd: float = 0.12
     eye_white_chance: float = 0.6
-    eye_white_log_sd: float = 0.40
+    eye_white_log_sd: float = 0.70
     clutter_log_sd: float = 0.8
     seed: int = 0
 
@@ -164,7 +166,7 @@ def _simulate(
     mean_shading = (shading * weight).sum(2)
     background = _background(light, mean_shading, settings, generator)
     response = sample_response((radiance * weight).sum(2), background, mean_shading, generator, camera_config)
-    noise = 1 + 0.02 * torch.randn(radiance.shape, generator=generator)
+    noise = (settings.point_log_sd * torch.randn(count, 1, radiance.shape[2], generator=generator)).exp()
     colour = apply_response(response, radiance * noise).transpose(1, 2)
     eye = _eye_white(mean_shading, count, settings, generator)
     seen = (torch.rand(count, generator=generator) < settings.eye_white_chance).float()
@@ -174,7 +176,7 @@ def _simulate(
         background=apply_response(response, background),
         background_reliability=torch.ones(count),
     )
-    return tone_features(SkinPoints(colour, normal, trust, regions), surroundings)
+    return tone_features(SkinPoints(colour, trust, regions), surroundings)
 
 
 def _gloss(

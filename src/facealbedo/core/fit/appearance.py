@@ -45,9 +45,9 @@ class AppearanceConfig:
     coefficient_steps: int = 3
     residual_sd: float = 0.20
     independent_texels: float = 150.0
-    dark_log: float = 0.8
-    bright_log: float = 1.0
-    chroma_log: float = 0.35
+    dark_log: float = 1.3
+    bright_log: float = 1.3
+    chroma_log: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -164,10 +164,8 @@ def _skin_points(observation: UVObservation, maps: AppearanceMaps) -> SkinPoints
     share = F.avg_pool2d(weight, factor)
     safe = share.clamp(min=1e-6)
     colour = F.avg_pool2d(observation.uv_texture * weight, factor) / safe
-    normal = F.normalize(F.avg_pool2d(observation.uv_normal_view * weight, factor), dim=1)
     return SkinPoints(
         colour=colour.flatten(2).transpose(1, 2),
-        normal=normal.flatten(2).transpose(1, 2),
         trust=share.flatten(1),
         regions=maps.tone_regions,
     )

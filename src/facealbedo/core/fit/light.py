@@ -21,6 +21,7 @@ from facealbedo.core.types import Lighting, TensorRecord
 ORDER = 2
 _COEFFICIENTS = (ORDER + 1) ** 2
 _DARKEST = 2e-3
+_STIFFENINGS = 6
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,17 @@ class LightFitConfig:
         colour_ridge: penalty of each colour's distance from the tinted luminance, by band.
         residual_scale: log residual (natural) at which a texel counts half; adapted to the face upward.
         highlight_factor: how much sooner a texel that is too bright is distrusted than one that is too dark.
-        darkest_part: smallest irradiance over the sphere, as a part of its mean, a colour.
+        overshoot: how far below zero, as a part of its mean, irradiance may dip before the fit is stiffened: light from
+            one side dips by a tenth in order 2 alone.
+        darkest_part: smallest irradiance over the sphere in the result, as a part of its mean, a colour.
     """
 
     iterations: int = 6
     luminance_ridge: tuple[float, float, float] = (1e-4, 1.2e-2, 5e-2)
-    colour_ridge: tuple[float, float, float] = (1e-3, 5e-2, 2e-1)
-    residual_scale: float = 0.15
+    colour_ridge: tuple[float, float, float] = (1e-3, 3e-1, 1.0)
+    residual_scale: float = 0.20
     highlight_factor: float = 1.5
+    overshoot: float = 0.15
     darkest_part: float = 0.04
 
 
@@ -97,18 +101,45 @@ def fit_light(
     weight = weight * usable
     robust = torch.ones_like(weight)
     coefficients = _ambient(texture)
+    stiffness = weight.new_ones(len(weight))
     for _ in range(settings.iterations):
         # Errors of light are relative: dark texels say as much about it as bright ones.
         observed = luminance(colours.transpose(1, 2))
         current = weight * robust / (observed + 0.03) ** 1.5
         current = current / current.sum(1, keepdim=True).clamp(min=1e-12)
-        coefficients = _solve(basis, colours, reflectance, current, settings)
+        coefficients = _solve(basis, colours, reflectance, current, stiffness, settings)
+        for _ in range(_STIFFENINGS):
+            # Normals that all face the camera confuse ambient light with light from the front: a free solution may
+            # want negative ambient light. Stiffening draws it to ambient light, which keeps the face's level.
+            dark = _darkest_part(coefficients) < -settings.overshoot
+            if not bool(dark.any()):
+                break
+            stiffness = torch.where(dark, 3 * stiffness, stiffness)
+            coefficients = _solve(basis, colours, reflectance, current, stiffness, settings)
         robust, residual = _robust_weights(basis, coefficients, colours, reflectance, weight, settings)
     seen = weight.sum(1) > 1
     coefficients = torch.where(seen[:, None, None], coefficients, _ambient(texture))
-    lighting = Lighting(keep_positive(coefficients, settings.darkest_part))
+    kept = keep_positive(coefficients, settings.darkest_part)
+    lighting = Lighting(kept * _level(basis, kept, colours, reflectance, weight * robust)[:, None, None])
     trust = (weight * robust).reshape(shape[0], 1, *shape[2:])
     return LightFit(lighting, trust, residual)
+
+
+def _level(basis: Tensor, coefficients: Tensor, colours: Tensor, reflectance: Tensor, weight: Tensor) -> Tensor:
+    """Return the factor that brings back each face's level after its light was made positive; 1 without texels."""
+    shading = positive(torch.einsum("bnk,bck->bcn", basis, coefficients))
+    log_ratio = (colours.clamp(min=_DARKEST) / (reflectance * shading).clamp(min=_DARKEST)).log().mean(1)
+    total = weight.sum(1)
+    return ((log_ratio * weight).sum(1) / total.clamp(min=1e-6)).exp()
+
+
+def _darkest_part(sh_radiance: Float[Tensor, "batch 3 9"]) -> Float[Tensor, "batch"]:
+    """Return the smallest irradiance over the sphere as a part of its mean, of the worst colour; negative means < 0."""
+    directions = torch.from_numpy(sphere_quadrature(10)[0]).to(sh_radiance)
+    values = irradiance(sh_radiance, directions.expand(sh_radiance.shape[0], -1, -1))
+    mean = values.mean(1)
+    ratio = values.amin(1) / mean.abs().clamp(min=1e-6)
+    return torch.where(mean > 0, ratio, -1.0).amin(1)
 
 
 def keep_positive(sh_radiance: Float[Tensor, "batch 3 9"], darkest_part: float) -> Float[Tensor, "batch 3 9"]:
@@ -140,19 +171,21 @@ def _by_band(values: tuple[float, float, float], like: Tensor) -> Tensor:
 
 
 def _solve(
-    basis: Tensor, colours: Tensor, reflectance: Tensor, weight: Tensor, settings: LightFitConfig
+    basis: Tensor, colours: Tensor, reflectance: Tensor, weight: Tensor, stiffness: Tensor, settings: LightFitConfig
 ) -> Float[Tensor, "batch 3 9"]:
     """Weighted ridge regression: luminance, then each colour around the tinted luminance."""
     grey = luminance(reflectance.transpose(1, 2))
     target = luminance(colours.transpose(1, 2))
-    light = _ridge(basis * grey[..., None], target, weight, _by_band(settings.luminance_ridge, basis), None)
+    ridge = _by_band(settings.luminance_ridge, basis) * stiffness[:, None]
+    ridge[:, 0] = settings.luminance_ridge[0]
+    light = _ridge(basis * grey[..., None], target, weight, ridge, None)
     shading = positive((basis * light[:, None]).sum(-1))
     solved = []
     for colour in range(3):
         lit = shading * reflectance[:, colour]
         tint = (weight * colours[:, colour] * lit).sum(1) / (weight * lit * lit).sum(1).clamp(min=1e-12)
         design = basis * reflectance[:, colour, :, None]
-        ridge = _by_band(settings.colour_ridge, basis)
+        ridge = _by_band(settings.colour_ridge, basis) * stiffness[:, None]
         solved.append(_ridge(design, colours[:, colour], weight, ridge, light * tint[:, None]))
     return torch.stack(solved, dim=1)
 

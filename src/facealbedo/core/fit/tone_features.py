@@ -17,11 +17,10 @@ from facealbedo.core.types import TensorRecord
 
 # Regions whose colour is compared with that of the core skin.
 # Not more of them: make-up, beards and misfits make the others differ more from a simulation than they tell.
-REGIONS = ("lips", "cheeks", "forehead")
+REGIONS = ("lips",)
 CORE = "core_skin"
 _DARKEST = 2e-3
-_QUANTILES = (0.10, 0.25, 0.75, 0.90)
-N_FEATURES = 3 + len(_QUANTILES) + 4 + 1 + 3 * len(REGIONS) + 4 + 4
+N_FEATURES = 3 + 3 * len(REGIONS) + 4 + 4
 
 
 @dataclass(frozen=True)
@@ -29,13 +28,11 @@ class SkinPoints(TensorRecord):
     """Points of skin as a picture shows them.
 
     * ``colour``: linear RGB of the picture.
-    * ``normal``: unit, view frame.
     * ``trust``: in [0, 1].
     * ``regions``: membership in [0, 1]; `CORE` first, then `REGIONS`.
     """
 
     colour: Float[Tensor, "batch point 3"]
-    normal: Float[Tensor, "batch point 3"]
     trust: Float[Tensor, "batch point"]
     regions: Float[Tensor, "region point"]
 
@@ -56,18 +53,15 @@ class Surroundings(TensorRecord):
 def tone_features(points: SkinPoints, surroundings: Surroundings) -> Float[Tensor, "batch feature"]:
     """Return the features; logs are natural; symmetric under mirroring of the face.
 
-    In order: log luminance, log R/G and log B/G of the core skin (medians); quantiles of its log luminance about the
-    median; the light's direction and strength from a regression of log luminance on the normal (|x|, y, z, R²); how
-    log R/B changes with log luminance; for each region the medians of the same three logs relative to the core; the
-    eye white and the background relative to the core, each with its reliability.
+    In order: log luminance, log R/G and log B/G of the core skin (medians); for each region the medians of the same
+    three logs relative to the core; the eye white and the background relative to the core, each with its reliability.
+    The shape of the shading is left out: cast shadows and gloss make it tell more of a simulation than of a face.
     """
     logs = _log_chroma(points.colour)
     core_weight = points.trust * points.regions[0]
     centre = _weighted_median(logs, core_weight)
     relative = logs - centre[:, None]
-    parts = [centre, _quantiles(relative[..., 0], core_weight)]
-    parts += [_light_shape(relative[..., 0], points.normal, core_weight)]
-    parts += [_slope(relative, core_weight)]
+    parts = [centre]
     for index in range(len(REGIONS)):
         parts.append(_weighted_median(relative, points.trust * points.regions[index + 1]))
     for colour, reliability in (
@@ -98,32 +92,3 @@ def _weighted_quantile(values: Tensor, weights: Tensor, part: float) -> Tensor:
 
 def _weighted_median(values: Float[Tensor, "batch point channel"], weights: Tensor) -> Float[Tensor, "batch channel"]:
     return torch.stack([_weighted_quantile(channel, weights, 0.5) for channel in values.unbind(-1)], dim=-1)
-
-
-def _quantiles(values: Tensor, weights: Tensor) -> Float[Tensor, "batch quantile"]:
-    return torch.stack([_weighted_quantile(values, weights, part) for part in _QUANTILES], dim=-1)
-
-
-def _light_shape(log_luminance: Tensor, normal: Tensor, weights: Tensor) -> Float[Tensor, "batch 4"]:
-    """Regress log luminance on the normal: |x|, y and z slopes and the share of variance explained."""
-    design = torch.cat([torch.ones_like(normal[..., :1]), normal], dim=-1)
-    weight = weights / weights.sum(1, keepdim=True).clamp(min=1e-6)
-    gram = torch.einsum("bni,bn,bnj->bij", design, weight, design)
-    gram = gram + torch.diag(gram.new_tensor([1e-6, 1e-2, 1e-2, 1e-2]))
-    slopes = torch.linalg.solve(gram, torch.einsum("bni,bn,bn->bi", design, weight, log_luminance))
-    fitted = (design * slopes[:, None]).sum(-1)
-    residual = (weight * (log_luminance - fitted) ** 2).sum(1)
-    mean = (weight * log_luminance).sum(1, keepdim=True)
-    variance = (weight * (log_luminance - mean) ** 2).sum(1)
-    explained = 1 - residual / variance.clamp(min=1e-6)
-    return torch.stack([slopes[:, 1].abs(), slopes[:, 2], slopes[:, 3], explained.clamp(-1, 1)], dim=-1)
-
-
-def _slope(relative: Tensor, weights: Tensor) -> Float[Tensor, "batch 1"]:
-    """How log R/B changes with log luminance over the core skin: shadows are warmer, highlights paler."""
-    weight = weights / weights.sum(1, keepdim=True).clamp(min=1e-6)
-    level, warmth = relative[..., 0], relative[..., 1] - relative[..., 2]
-    level = level - (weight * level).sum(1, keepdim=True)
-    warmth = warmth - (weight * warmth).sum(1, keepdim=True)
-    covariance = (weight * level * warmth).sum(1)
-    return (covariance / ((weight * level**2).sum(1) + 1e-3))[:, None]

@@ -1,0 +1,46 @@
+"""Fabricated portraits from the embedded models: for the demo, for tests and for measuring the tone estimate."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+
+from facealbedo.assets import load_face_model
+from facealbedo.assets.environments import load_environments
+from facealbedo.assets.occlusion import load_occlusion
+from facealbedo.assets.prior import load_albedo_prior
+from facealbedo.assets.tone import HELD_OUT_ENVIRONMENTS
+from facealbedo.core.fabricate.portrait import PortraitConfig, Portraits, Studio, fabricate_portraits
+from facealbedo.core.imaging.encoding import encode_png_srgb
+from facealbedo.core.lighting.envmap import EnvironmentMap
+
+
+@lru_cache(maxsize=2)
+def load_studio(held_out: bool) -> Studio:
+    """Return the embedded models with the environments that the tone estimator never saw, or with the others."""
+    environments = load_environments()
+    chosen = [
+        index for index, name in enumerate(environments.names) if (name in HELD_OUT_ENVIRONMENTS) == held_out
+    ]
+    return Studio(
+        model=load_face_model(),
+        prior=load_albedo_prior(),
+        occlusion=load_occlusion(),
+        environments=EnvironmentMap(environments.maps.radiance[chosen]),
+        environments_sh=environments.sh_radiance[chosen],
+    )
+
+
+@torch.no_grad()
+def portraits(
+    count: int, seed: int, config: PortraitConfig | None = None, groups: torch.Tensor | None = None
+) -> Portraits:
+    """Return portraits in held-out light, decided by ``seed``."""
+    return fabricate_portraits(load_studio(True), count, torch.Generator().manual_seed(seed), config, groups)
+
+
+def fabricated_portrait(seed: int) -> bytes:
+    """Return one portrait as a PNG; odd seeds make light skin, even ones dark."""
+    group = torch.tensor([1 if seed % 2 else 5])
+    return encode_png_srgb(portraits(1, 100 + seed, PortraitConfig(size_px=640), group).image[0])
