@@ -7,9 +7,17 @@ from pathlib import Path
 
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
+import sys
+import types
+
+from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
 
-install_import_hook("facealbedo.core", "beartype.beartype")
+# As in PEP 484, an int will do where a float is asked for. The hook wants its checker by name.
+_checker = types.ModuleType("facealbedo_type_checker")
+_checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # type: ignore[attr-defined]
+sys.modules[_checker.__name__] = _checker
+install_import_hook("facealbedo.core", f"{_checker.__name__}.check")
 
 import pytest  # noqa: E402
 

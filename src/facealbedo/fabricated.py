@@ -12,6 +12,11 @@ from facealbedo.assets.occlusion import load_occlusion
 from facealbedo.assets.prior import load_albedo_prior
 from facealbedo.assets.tone import HELD_OUT_ENVIRONMENTS
 from facealbedo.core.fabricate.portrait import PortraitConfig, Portraits, Studio, fabricate_portraits
+from facealbedo.core.fabricate.tone_statistics import (
+    ToneSimulationConfig,
+    ToneStatistics,
+    simulate_tone_statistics,
+)
 from facealbedo.core.imaging.encoding import encode_png_srgb
 from facealbedo.core.lighting.envmap import EnvironmentMap
 
@@ -20,9 +25,7 @@ from facealbedo.core.lighting.envmap import EnvironmentMap
 def load_studio(held_out: bool) -> Studio:
     """Return the embedded models with the environments that the tone estimator never saw, or with the others."""
     environments = load_environments()
-    chosen = [
-        index for index, name in enumerate(environments.names) if (name in HELD_OUT_ENVIRONMENTS) == held_out
-    ]
+    chosen = [index for index, name in enumerate(environments.names) if (name in HELD_OUT_ENVIRONMENTS) == held_out]
     return Studio(
         model=load_face_model(),
         prior=load_albedo_prior(),
@@ -38,6 +41,20 @@ def portraits(
 ) -> Portraits:
     """Return portraits in held-out light, decided by ``seed``."""
     return fabricate_portraits(load_studio(True), count, torch.Generator().manual_seed(seed), config, groups)
+
+
+@torch.no_grad()
+def tone_statistics(count: int, seed: int, held_out: bool) -> ToneStatistics:
+    """Return features and truth of simulated pictures for the tone estimator."""
+    studio = load_studio(held_out)
+    return simulate_tone_statistics(
+        studio.model,
+        studio.prior,
+        studio.occlusion.openness,
+        studio.environments,
+        studio.environments_sh,
+        ToneSimulationConfig(faces=count, seed=seed),
+    )
 
 
 def fabricated_portrait(seed: int) -> bytes:

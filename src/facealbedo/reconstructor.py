@@ -1,9 +1,9 @@
 """Photos in, relightable faces out, without Kedro: what the pipelines, the command and notebooks call.
 
-    from facealbedo.reconstructor import Reconstructor
+from facealbedo.reconstructor import Reconstructor
 
-    for face in Reconstructor().reconstruct(["portrait.jpg"]):
-        print(face.face_id, face.status, face.reason)
+for face in Reconstructor().reconstruct(["portrait.jpg"]):
+    print(face.face_id, face.status, face.reason)
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,13 @@ from facealbedo.assets.occlusion import load_occlusion
 from facealbedo.assets.prior import load_albedo_prior
 from facealbedo.assets.tone import load_tone_estimator
 from facealbedo.core.colour import ITA_GROUPS, ita_group, linear_to_srgb
-from facealbedo.core.detect import DetectedFace, FaceDetector, MediapipeDetector
+from facealbedo.core.detect import DetectedFace, FaceAlignmentDetector, FaceDetector, MediapipeDetector
 from facealbedo.core.detect.crop import CropConfig, FaceCrop, crop_face
 from facealbedo.core.detect.gates import GateLimits, fit_objection, size_objection
 from facealbedo.core.errors import FaceAlbedoError
 from facealbedo.core.export.bundle import export_face
 from facealbedo.core.export.config import ExportConfig
-from facealbedo.core.export.report import LIMITS, FaceRow, encode_summary
+from facealbedo.core.export.report import LIMITS, FaceRow, encode_summary, plain
 from facealbedo.core.export.sheet import build_index
 from facealbedo.core.fit.appearance import AppearanceFit, AppearanceMaps, appearance_maps, fit_appearance
 from facealbedo.core.fit.landmarks import LandmarkFit, fit_landmarks
@@ -51,6 +52,7 @@ from facealbedo.core.types import FaceAsset, Landmarks, UVObservation
 from facealbedo.dataloading.photos import PhotoFile, PhotosError, content_hash, list_photos
 from facealbedo.datasets.face_folders import FaceFiles, remove_stale_staging, write_face_folder, write_file
 from facealbedo.datasets.journal import append_journal, read_journal
+from facealbedo.fabricated import fabricated_portrait
 from facealbedo.params.reconstruct import ReconstructParams
 
 logger = logging.getLogger(__name__)
@@ -132,9 +134,7 @@ class Reconstructor:
     def _detector(self) -> FaceDetector:
         params = self.params
         if params.detector == "face_alignment":
-            from facealbedo.core.detect.face_alignment_detector import FaceAlignmentDetector
-
-            return FaceAlignmentDetector()
+            return FaceAlignmentDetector(min_face_px=params.gates.min_face_px, max_faces=params.max_faces)
         return MediapipeDetector(min_face_px=params.gates.min_face_px, max_faces=params.max_faces)
 
     @cached_property
@@ -308,8 +308,6 @@ class _Clock:
 
 
 def _with_albedo(fit: LandmarkFit, appearance: AppearanceFit) -> Any:
-    from dataclasses import replace
-
     return replace(fit.coefficients, albedo_coeffs=appearance.albedo_coeffs)
 
 
@@ -399,8 +397,6 @@ def _report_numbers(files: FaceFiles) -> dict[str, Any]:
 
 
 def _jsonable(value: Any) -> Any:
-    from facealbedo.core.export.report import plain
-
     return plain(value)
 
 
@@ -415,9 +411,7 @@ def summarise_journal(
 ) -> tuple[bytes, bytes]:
     """Return `summary.csv` and `index.html` over the photos of this run."""
     rows = rows_of(params, journal, sources)
-    page = build_index(
-        rows, title="Reconstructed faces", facts={"facealbedo": facealbedo.__version__}, limits=LIMITS
-    )
+    page = build_index(rows, title="Reconstructed faces", facts={"facealbedo": facealbedo.__version__}, limits=LIMITS)
     return encode_summary(rows), page
 
 
@@ -464,11 +458,7 @@ def sources_of(params: ReconstructParams) -> list[Source]:
 
 def bundled_sources() -> list[Source]:
     """Return one real photograph (scikit-image's astronaut, public domain) and two fabricated faces."""
-    from facealbedo.fabricated import fabricated_portrait
-
     def astronaut() -> bytes:
-        from importlib.resources import files
-
         return (files("skimage.data") / "astronaut.png").read_bytes()
 
     return [

@@ -78,8 +78,8 @@ class MediapipeDetector:
         """
         if passes < 1 or max_faces < 1 or max_levels < 0 or min_face_px <= 0 or not 0 <= min_confidence <= 1:
             raise ValueError(
-                "passes and max_faces must be at least 1, max_levels at least 0, min_face_px above 0 and min_confidence "
-                f"in [0, 1]; got {passes}, {max_faces}, {max_levels}, {min_face_px} and {min_confidence}"
+                "passes and max_faces must be at least 1, max_levels at least 0, min_face_px above 0 and "
+                f"min_confidence in [0, 1]; got {passes}, {max_faces}, {max_levels}, {min_face_px} and {min_confidence}"
             )
         self._min_face_px = min_face_px
         self._max_faces = max_faces

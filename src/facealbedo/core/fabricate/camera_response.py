@@ -76,9 +76,7 @@ def sample_response(
     def normal(scale: float) -> Tensor:
         return torch.randn(count, generator=generator) * scale
 
-    face, scene, incident = (
-        luminance(colour).clamp(min=1e-4) for colour in (face_rgb, background_rgb, light_rgb)
-    )
+    face, scene, incident = (luminance(colour).clamp(min=1e-4) for colour in (face_rgb, background_rgb, light_rgb))
     # The face fills a good part of a portrait's metering field.
     whole = (0.6 * scene.log() + 0.4 * face.log()).exp()
     on_face = (settings.face_share + normal(0.12)).clamp(0, 1)

@@ -103,9 +103,7 @@ def _lamps(count: int, generator: torch.Generator, settings: NaturalLightConfig)
     """SH of one soft lamp a light, somewhere in front or beside; zero for those that have none."""
     azimuth = torch.randn(count, generator=generator) * 1.0
     elevation = torch.randn(count, generator=generator) * 0.5 + 0.45
-    direction = torch.stack(
-        [azimuth.sin() * elevation.cos(), elevation.sin(), azimuth.cos() * elevation.cos()], dim=-1
-    )
+    direction = torch.stack([azimuth.sin() * elevation.cos(), elevation.sin(), azimuth.cos() * elevation.cos()], dim=-1)
     softness = torch.rand(count, 1, generator=generator) * 0.12 + 0.02
     bands = torch.tensor([band for band in range(SH_ORDER + 1) for _ in range(2 * band + 1)], dtype=torch.float32)
     lobe = sh_basis(direction, SH_ORDER) * torch.exp(-softness * bands * (bands + 1))

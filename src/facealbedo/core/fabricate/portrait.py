@@ -121,9 +121,7 @@ def fabricate_portraits(
     )
     shape = _sample_shape(studio.model, count, generator, settings)
     pose, camera = _sample_view(studio.model, count, generator, settings)
-    light = sample_natural_light(
-        studio.environments, studio.environments_sh, count, generator, settings.light
-    )
+    light = sample_natural_light(studio.environments, studio.environments_sh, count, generator, settings.light)
     radiance, face, shading, background = _render(studio, shape, pose, camera, light, detailed.uv_albedo, generator)
     response = sample_response(face, background, shading, generator, settings.camera)
     image = _photograph(radiance, response, generator, settings)
@@ -231,9 +229,7 @@ def _gloss(
         turned = rotate_environment(chosen, light.rotation[index : index + 1])
         tinted = EnvironmentMap(turned.radiance * light.tint[index : index + 1, :, None, None])
         prepared = specular_light(tinted)
-        layers.append(
-            specular(prepared, buffer.normal_view[index : index + 1], to_camera[index : index + 1])
-        )
+        layers.append(specular(prepared, buffer.normal_view[index : index + 1], to_camera[index : index + 1]))
     return torch.cat(layers) * openness * strength
 
 

@@ -13,10 +13,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from facealbedo.core.colour import ita_degrees, linear_rgb_to_lab
 from facealbedo.core.fabricate.camera_response import CameraConfig, apply_response, sample_response
 from facealbedo.core.fabricate.natural_light import NaturalLight, NaturalLightConfig, sample_natural_light
 from facealbedo.core.face_model.albedo_prior import AlbedoPrior
 from facealbedo.core.face_model.model import FaceModel
+from facealbedo.core.fit.tone import tone_rgb
 from facealbedo.core.fit.tone_features import CORE, REGIONS, SkinPoints, Surroundings, tone_features
 from facealbedo.core.geometry.rotations import axis_angle_to_matrix
 from facealbedo.core.lighting.envmap import EnvironmentMap
@@ -47,7 +49,7 @@ class ToneSimulationConfig:
         seed: of everything.
     """
 
-    faces: int = 60_000
+    faces: int = 24_000
     heads: int = 300
     resolution: int = 32
     gloss: float = 0.05
@@ -66,6 +68,10 @@ class ToneStatistics(TensorRecord):
     features: Float[Tensor, "face feature"]
     log_melanin: Float[Tensor, "face"]
     log_haemoglobin: Float[Tensor, "face"]
+
+    def ita_degrees(self) -> Float[Tensor, "face"]:
+        """True ITA of the core skin."""
+        return ita_degrees(linear_rgb_to_lab(tone_rgb(self.log_melanin, self.log_haemoglobin)))
 
 
 @dataclass(frozen=True)
@@ -92,8 +98,11 @@ def simulate_tone_statistics(
         model: whose heads.
         prior: whose tones, in equal numbers of each ITA group.
         openness: share of the sky that each vertex sees.
-        environments, environments_sh: natural light; leave out of it what the estimator is to be tested on.
-        config, light_config, camera_config: sizes and chances.
+        environments: natural light; leave out of it what the estimator is to be tested on.
+        environments_sh: their SH of order 4.
+        config: sizes and chances.
+        light_config: of the light.
+        camera_config: of the camera.
     """
     settings = config or ToneSimulationConfig()
     generator = torch.Generator().manual_seed(settings.seed)

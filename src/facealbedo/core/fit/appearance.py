@@ -212,11 +212,13 @@ def _unoccluded(
     blurred = F.avg_pool2d(residual, 9, stride=1, padding=4, count_include_pad=False)
     level = blurred.mean(1, keepdim=True)
     chroma = (blurred - level).abs().amax(1, keepdim=True)
-    excess = torch.stack([
-        -level / settings.dark_log,
-        level / settings.bright_log,
-        chroma / settings.chroma_log,
-    ]).amax(0)
+    excess = torch.stack(
+        [
+            -level / settings.dark_log,
+            level / settings.bright_log,
+            chroma / settings.chroma_log,
+        ]
+    ).amax(0)
     occluded = ((excess - 0.85) / 0.3).clamp(0, 1) * (1 - maps.features)
     # What surrounds an occluder is its blurred border.
     spread = F.max_pool2d(occluded, 5, stride=1, padding=2)

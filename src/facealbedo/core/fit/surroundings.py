@@ -93,7 +93,7 @@ def _eye_white(
         opening = cv2.erode(opening, np.ones((3, 3), np.uint8))
         centre = landmarks[iris[0]]
         radius = float(np.linalg.norm(landmarks[list(iris[1:])] - centre, axis=1).mean()) * 1.2
-        cv2.circle(opening, tuple(int(round(value)) for value in centre - 0.5), max(1, int(np.ceil(radius))), 0, -1)
+        cv2.circle(opening, tuple(round(float(value)) for value in centre - 0.5), max(1, int(np.ceil(radius))), 0, -1)
         white = pixels[(opening > 0) & valid]
         if len(white) < settings.min_eye_pixels:
             return None

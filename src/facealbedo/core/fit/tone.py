@@ -1,8 +1,8 @@
 """Estimate skin tone from a picture's statistics: a small network learned on fabricated faces.
 
 Why learned: from the skin's pixels alone, dark skin in strong light and light skin in dim light look alike. What tells
-them apart is weak and scattered (exposure, background, eye white, colour of lips against cheeks, contrast of the light),
-and how far to trust it is a matter of statistics. The network is trained on faces of all tones in equal numbers.
+them apart is weak and scattered (exposure, background, eye white, colour of lips against cheeks), and how far to trust
+it is a matter of statistics. The network is trained on faces of all tones in equal numbers.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import safetensors.torch
 import torch
@@ -132,7 +133,7 @@ class ToneTrainingConfig:
     """
 
     hidden: tuple[int, ...] = (128, 96, 64)
-    epochs: int = 40
+    epochs: int = 12
     batch_size: int = 512
     learning_rate: float = 2e-3
     weight_decay: float = 1e-3
@@ -151,7 +152,8 @@ def train_tone_estimator(
 
     Args:
         features: from `tone_features`.
-        log_melanin, log_haemoglobin: true tone of each face.
+        log_melanin: true tone of each face.
+        log_haemoglobin: the same, of its blood.
         config: sizes.
     """
     settings = config or ToneTrainingConfig()
@@ -191,7 +193,7 @@ def train_tone_estimator(
 
 def _initial_layers(sizes: tuple[int, ...], generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
     layers = []
-    for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for fan_in, fan_out in pairwise(sizes):
         weight = torch.randn(fan_out, fan_in, generator=generator) * (1.0 / math.sqrt(fan_in))
         layers.append((weight.requires_grad_(), torch.zeros(fan_out).requires_grad_()))
     return layers

@@ -62,8 +62,7 @@ def tone_features(points: SkinPoints, surroundings: Surroundings) -> Float[Tenso
     centre = _weighted_median(logs, core_weight)
     relative = logs - centre[:, None]
     parts = [centre]
-    for index in range(len(REGIONS)):
-        parts.append(_weighted_median(relative, points.trust * points.regions[index + 1]))
+    parts += [_weighted_median(relative, points.trust * region) for region in points.regions[1:]]
     for colour, reliability in (
         (surroundings.eye_white, surroundings.eye_white_reliability),
         (surroundings.background, surroundings.background_reliability),

@@ -27,7 +27,10 @@ def make_inputs(truth: bool = True) -> LossInputs:
 
     normals = nn.functional.normalize(uniform(B, 3, S, S), dim=1)
     face = RefinerInput(
-        UVObservation(uniform(B, 3, S, S), uniform(B, 1, S, S), normals), uniform(B, 3, S, S), uniform(B, 3, 9)
+        UVObservation(uniform(B, 3, S, S), uniform(B, 1, S, S), normals),
+        uniform(B, 3, S, S),
+        uniform(B, 3, 9),
+        uniform(B, 1, S, S),
     )
     torch.manual_seed(0)
     refiner = build_refiner(PRESETS["tiny"])

@@ -17,14 +17,14 @@ def make_face(batch: int = 2, size: int = 32, seed: int = 0, visible: float | No
     generator = torch.Generator().manual_seed(seed)
 
     def uniform(*shape: int) -> torch.Tensor:
-        return torch.rand(shape, generator=generator)
+        return torch.rand(shape, generator=generator) * 0.98 + 0.01
 
     normals = nn.functional.normalize(uniform(batch, 3, size, size) * 2 - 1, dim=1)
     light = uniform(batch, 3, 9) * 0.4 - 0.2
     light[:, :, 0] = 3.0
     trust = uniform(batch, 1, size, size) if visible is None else torch.full((batch, 1, size, size), visible)
     observation = UVObservation(uniform(batch, 3, size, size) * 0.6 + 0.02, trust, normals)
-    return RefinerInput(observation, uniform(batch, 3, size, size) * 0.5 + 0.1, light)
+    return RefinerInput(observation, uniform(batch, 3, size, size) * 0.5 + 0.1, light, uniform(batch, 1, size, size))
 
 
 def parameters(preset: str) -> int:
@@ -75,17 +75,19 @@ def test_unseen_texels_start_as_the_prior():
 
 def test_quotient_of_a_rendered_face_is_zero_and_of_a_brighter_one_the_log():
     face = make_face(visible=1.0)
-    rendered = face.prior_albedo * shading(face.sh_radiance, face.observation.uv_normal_view)
+    rendered = face.prior_albedo * shading(face.sh_radiance, face.observation.uv_normal_view) * face.uv_openness
     exact = RefinerInput(
         UVObservation(rendered, face.observation.uv_visibility, face.observation.uv_normal_view),
         face.prior_albedo,
         face.sh_radiance,
+        face.uv_openness,
     )
     assert log_quotient(exact).abs().max() < 1e-5
     brighter = RefinerInput(
         UVObservation(rendered * 1.5, face.observation.uv_visibility, face.observation.uv_normal_view),
         face.prior_albedo,
         face.sh_radiance,
+        face.uv_openness,
     )
     expected = torch.full_like(rendered, 2 * math.tanh(math.log(1.5) / 2))
     torch.testing.assert_close(log_quotient(brighter), expected, atol=1e-4, rtol=0)

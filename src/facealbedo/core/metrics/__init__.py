@@ -1,0 +1,1 @@
+"""Measures of results, one module a benchmark."""

@@ -1,0 +1,1 @@
+"""Training of the refinement networks: what a step sees, the step, the loop and its checkpoint."""

@@ -1,0 +1,317 @@
+"""Fabricated faces inside the training step: rendered on the device from a pool of albedo maps, in about a millisecond.
+
+Drawing a detailed albedo (`face_model.skin_detail`) is the slow part and happens on the host in places, so a pool of
+them is made once; pose, shape, camera, light, exposure, white balance, relief, gloss, lens and sensor are new for every
+face and step. What a network gets is not the truth but a fit that errs as real fits do: coefficients and pose are off,
+the prior's tone is guessed, and the light is fitted to the picture under that guess.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from facealbedo.core.colour import linear_to_srgb
+from facealbedo.core.face_model.albedo_prior import AlbedoPrior
+from facealbedo.core.face_model.skin_detail import sample_detailed_albedo
+from facealbedo.core.geometry.projection import world_to_view
+from facealbedo.core.geometry.rotations import euler_degrees_to_matrix
+from facealbedo.core.lighting.sh import irradiance, positive, rotate_sh, sh_basis_image
+from facealbedo.core.losses.total import Truth
+from facealbedo.core.render.gbuffer import render_gbuffer, unit
+from facealbedo.core.train.batch import CropBatch
+from facealbedo.core.train.scene import Scene, Stage, make_scene, read_atlas
+from facealbedo.core.types import Camera, FaceCoefficients, GBuffer, Pose, TensorRecord
+
+# (texture, albedo, normals, weights, openness) in the atlas -> order-2 SH radiance [batch, 3, 9].
+LightFitter = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+F0_SKIN = 0.028
+# Outside the face the truth counts for less: no photo shows most of it.
+ELSEWHERE = 0.2
+LIGHT_FIT_STRIDE = 2
+
+
+@dataclass(frozen=True)
+class FabricateConfig:
+    """How faces differ, and how far fits err. Angles in degrees, lengths in metres, "log" natural.
+
+    Attributes:
+        yaw, pitch, roll: standard deviations of the pose.
+        distance, distance_log_sigma: of the camera.
+        face_share: height of the crop over that of the face, from and to.
+        exposure: the face's mean linear value, from and to (a camera's automatic exposure, and its errors).
+        white_balance: how much of the light's colour cast stays, at most.
+        lamp_share: how often a lamp is added to the surroundings.
+        gloss: strength of the specular layer, at most.
+        relief: strength of wrinkles and pores in the normals, at most.
+        blur_px, noise: of lens and sensor, at most.
+        identity_error, pose_error_degrees, shift_error_px: standard deviations of what the fit gets wrong.
+        tone_error: standard deviation of the guessed level of melanin and blood, in units of the coefficients.
+    """
+
+    yaw: float = 17.0
+    pitch: float = 9.0
+    roll: float = 5.0
+    distance: float = 0.65
+    distance_log_sigma: float = 0.25
+    face_share: tuple[float, float] = (1.15, 1.5)
+    exposure: tuple[float, float] = (0.09, 0.42)
+    white_balance: float = 0.35
+    lamp_share: float = 0.5
+    gloss: float = 1.0
+    relief: float = 0.22
+    blur_px: float = 1.1
+    noise: float = 0.02
+    identity_error: float = 0.1
+    pose_error_degrees: float = 0.7
+    shift_error_px: float = 0.8
+    tone_error: float = 0.3
+
+
+@dataclass(frozen=True)
+class AlbedoPool(TensorRecord):
+    """Detailed albedo maps and the coefficients that describe them best."""
+
+    uv_albedo: Float[Tensor, "face 3 height width"]
+    albedo_coeffs: Float[Tensor, "face albedo"]
+
+
+def make_pool(prior: AlbedoPrior, count: int, resolution: int, generator: torch.Generator) -> AlbedoPool:
+    """Draw a pool with equal mass in the six ITA groups (half precision; ``generator`` on the CPU)."""
+    maps, coefficients = [], []
+    for start in range(0, count, 32):
+        coeffs = prior.sample(min(32, count - start), generator)
+        maps.append(sample_detailed_albedo(prior, coeffs, generator, resolution).uv_albedo.half())
+        coefficients.append(coeffs)
+    return AlbedoPool(torch.cat(maps), torch.cat(coefficients))
+
+
+@dataclass(frozen=True)
+class FaceFabricator:
+    """Makes scenes of fabricated faces.
+
+    Attributes:
+        stage: models and masks.
+        pool: albedo maps on the stage's device.
+        environments: SH radiance of surroundings, order 4, mean luminance 1.
+        fit_light: what the real fit does; injected, as training does not know it.
+        size: of the crops, pixels.
+        config: how faces differ.
+    """
+
+    stage: Stage
+    pool: AlbedoPool
+    environments: Float[Tensor, "environment 3 25"]
+    fit_light: LightFitter
+    size: int = 256
+    config: FabricateConfig = FabricateConfig()
+
+    @torch.no_grad()
+    def make(self, count: int, generator: torch.Generator) -> Scene:
+        """Return new faces as photos with erring fits, and their truth."""
+        draw = Draw(count, generator)
+        rows = torch.randint(len(self.pool.uv_albedo), (count,), generator=generator, device=generator.device)
+        albedo = self.pool.uv_albedo[rows].float()
+        mirrored = draw.chance(0.5).view(-1, 1, 1, 1) > 0
+        albedo = torch.where(mirrored, albedo.flip(-1), albedo)
+        batch = self._posed(draw, self.pool.albedo_coeffs[rows])
+        photo = self._photograph(draw, batch, albedo)
+        codes = (linear_to_srgb(photo).clamp(0, 1) * 255).round().to(torch.uint8)
+        return self._fitted(draw, replace(batch, photo_srgb=codes), albedo)
+
+    def _posed(self, draw: Draw, albedo_coeffs: Tensor) -> CropBatch:
+        """Shape, pose and camera, with an empty photo."""
+        c, model, size = self.config, self.stage.model, self.size
+        identity = draw.normal(model.n_identity) * model.identity_sampling_std
+        # A few units active at a time.
+        expression = draw.uniform(model.n_expression) ** 4 * (draw.uniform(model.n_expression) < 0.25)
+        expression = 0.7 * expression * draw.uniform(1)
+        angles = (draw.normal(3) * draw.like([c.yaw, c.pitch, c.roll])).unbind(1)
+        rotation = euler_degrees_to_matrix(*angles)
+        distance = c.distance * (c.distance_log_sigma * draw.normal()).exp()
+        share = draw.between(*c.face_share)
+        # The face is about 0.21 m from chin to hairline.
+        focal = size * distance / (0.21 * share)
+        shift = draw.normal(2) * 0.03 * size
+        translation = torch.stack([torch.zeros_like(distance), 0.02 * torch.ones_like(distance), -distance], dim=1)
+        blank = torch.zeros(draw.count, 4, size, size, dtype=torch.uint8, device=focal.device)
+        coarse = 32
+        return CropBatch(
+            photo_srgb=blank[:, :3],
+            valid=blank[:, 3:] + 255,
+            uv_trust=self._trust(draw, coarse),
+            coefficients=FaceCoefficients(identity, expression, albedo_coeffs),
+            pose=Pose(rotation, translation),
+            camera=Camera(focal, size / 2 + shift, size, size),
+            sh_radiance=torch.zeros(draw.count, 3, 9, device=focal.device),
+        )
+
+    def _trust(self, draw: Draw, size: int) -> Tensor:
+        """Face mask of the fit: on half of the faces a soft blob is distrusted, as if hair or a hand were there."""
+        axis = (torch.arange(size, device=draw.device) + 0.5) / size
+        centre, radius = draw.uniform(2) * 0.7 + 0.15, draw.uniform(1) * 0.12 + 0.03
+        across = (axis[None] - centre[:, :1]) ** 2
+        down = (axis[None] - centre[:, 1:]) ** 2
+        blob = torch.exp(-(across[:, None, :] + down[:, :, None]) / radius[..., None] ** 2)
+        kept = 1 - (blob > 0.4).float() * draw.chance(0.5)[:, None, None]
+        return (kept * 255).to(torch.uint8)[:, None]
+
+    def _photograph(self, draw: Draw, batch: CropBatch, albedo: Tensor) -> Float[Tensor, "batch 3 height width"]:
+        """Light the face and take its picture."""
+        c, stage = self.config, self.stage
+        world = stage.model.decode(batch.coefficients.identity_coeffs, batch.coefficients.expression_coeffs)
+        _, buffer = render_gbuffer(stage.model, world_to_view(world, batch.pose), batch.camera, stage.rasterizer)
+        openness = read_atlas(stage.uv_openness.expand(draw.count, -1, -1, -1), buffer.uv)
+        normals = self._relief(draw, buffer)
+        light = self._light(draw)
+        surface = read_atlas(albedo, buffer.uv)
+        shading = positive(irradiance(light, normals) / math.pi) * openness
+        image = surface * shading + self._gloss(draw, buffer, normals, light) * openness
+        skin = buffer.skin_coverage.float() * (surface.mean(1, keepdim=True) > 0)
+        image = torch.where(buffer.skin_coverage, image, 0.45 * shading * buffer.coverage)
+        cast = self._white_balance(draw, light)
+        image = image * cast
+        mean = (image * skin).sum((1, 2, 3)) / (3 * skin.sum((1, 2, 3))).clamp(min=1)
+        wanted = torch.exp(draw.between(*(math.log(value) for value in c.exposure)))
+        image = image * (wanted / mean.clamp(min=1e-4)).view(-1, 1, 1, 1)
+        backdrop = draw.uniform(3).square()[:, :, None, None].expand_as(image)
+        image = torch.where(buffer.coverage, image, backdrop)
+        return self._camera(draw, image.clamp(0, 1))
+
+    def _light(self, draw: Draw) -> Float[Tensor, "batch 3 25"]:
+        """Surroundings, turned at random (about the vertical freely, otherwise a little), sometimes with a lamp."""
+        pick = torch.randint(len(self.environments), (draw.count,), generator=draw.generator, device=draw.device)
+        around = draw.uniform() * 360
+        tilt = draw.normal() * 12
+        turn = euler_degrees_to_matrix(around, tilt, tilt * 0)
+        light = rotate_sh(self.environments[pick], turn[:, None])
+        direction = unit(draw.normal(3) + draw.like([0.0, 0.5, 0.6]))[:, :, None, None]
+        lamp = sh_basis_image(direction, 4)[:, None, :, 0, 0] * torch.exp(0.15 * draw.normal(3))[..., None]
+        strength = draw.chance(self.config.lamp_share) * draw.uniform() * 6
+        # A lamp of some size: higher bands are weaker.
+        bands = draw.like([1.0] + [0.95] * 3 + [0.85] * 5 + [0.7] * 7 + [0.5] * 9)
+        return light + strength[:, None, None] * lamp * bands
+
+    def _relief(self, draw: Draw, buffer: GBuffer) -> Float[Tensor, "batch 3 height width"]:
+        """Normals with wrinkles and pores, which belong to the shading and not to the albedo."""
+        size = self.stage.resolution
+        height = torch.zeros(draw.count, 1, size, size, device=draw.device)
+        for cells, stretch in ((size // 4, 1), (size // 8, 4), (size // 16, 6)):
+            noise = draw.normal(1, cells, max(cells // stretch, 2))
+            fine = torch.nn.functional.interpolate(noise, size=(size, size), mode="bicubic", align_corners=False)
+            height = height + fine * draw.uniform(1)[..., None, None] * (4 / cells * size) / 8
+        slopes = torch.cat([_slope(height, -1), _slope(height, -2)], dim=1)
+        amount = self.config.relief * draw.uniform(1)[..., None, None] ** 2
+        tilt = read_atlas(slopes, buffer.uv) * amount
+        flat = torch.zeros_like(tilt[:, :1])
+        # The atlas lies upright and not mirrored: its axes are about those of the view (v runs down).
+        return unit(buffer.normal_view + torch.cat([-tilt[:, :1], tilt[:, 1:], flat], dim=1))
+
+    def _gloss(self, draw: Draw, buffer: GBuffer, normals: Tensor, light: Tensor) -> Tensor:
+        """Specular layer: light from about the mirror direction, Schlick's Fresnel factor; rough, as skin is."""
+        towards = -unit(buffer.position_view)
+        cosine = (normals * towards).sum(1, keepdim=True).clamp(0, 1)
+        mirror = unit(2 * cosine * normals - towards)
+        bands = draw.like([1.0] + [0.92] * 3 + [0.8] * 5 + [0.6] * 7 + [0.45] * 9)
+        seen = torch.einsum("bck,bkhw->bchw", light * bands, sh_basis_image(mirror, 4)).clamp(min=0)
+        fresnel = F0_SKIN + (1 - F0_SKIN) * (1 - cosine) ** 5
+        strength = self.config.gloss * draw.uniform(1)[..., None, None]
+        return strength * fresnel * seen
+
+    def _white_balance(self, draw: Draw, light: Tensor) -> Tensor:
+        """Factors that take most of the light's colour out."""
+        colour = light[:, :, 0] / light[:, :, 0].mean(1, keepdim=True)
+        left = self.config.white_balance * draw.uniform(1)
+        return (colour.clamp(min=0.05) ** (left - 1) * torch.exp(0.03 * draw.normal(3)))[:, :, None, None]
+
+    def _camera(self, draw: Draw, image: Tensor) -> Tensor:
+        """Blur and noise."""
+        sigma = (self.config.blur_px * draw.uniform() + 0.15)[:, None]
+        offsets = torch.arange(-3, 4, device=draw.device)
+        kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
+        kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(3, 0)
+        stack = image.reshape(1, -1, *image.shape[2:])
+        for shape, pad in (((-1, 1, 1, 7), (3, 3, 0, 0)), ((-1, 1, 7, 1), (0, 0, 3, 3))):
+            padded = torch.nn.functional.pad(stack, pad, mode="replicate")
+            stack = torch.nn.functional.conv2d(padded, kernel.reshape(shape), groups=kernel.shape[0])
+        blurred = stack.reshape(image.shape)
+        level = self.config.noise * draw.uniform(1)[..., None, None]
+        grain = draw.normal(*image.shape[1:])
+        return blurred + level * grain * (0.1 + blurred).sqrt()
+
+    def _fitted(self, draw: Draw, batch: CropBatch, albedo: Tensor) -> Scene:
+        """What a fit would have made of the photo, beside the truth."""
+        stage = self.stage
+        truth = Truth(albedo, self._counts(draw), torch.ones(draw.count, device=draw.device))
+        scene = make_scene(stage, self._misfit(draw, batch), truth)
+        face, step = scene.face, LIGHT_FIT_STRIDE
+        maps = (
+            face.observation.uv_texture, face.prior_albedo, face.observation.uv_normal_view,
+            face.observation.uv_visibility * stage.skin_region, face.uv_openness,
+        )  # fmt: skip
+        light = self.fit_light(*(uv_map[..., ::step, ::step] for uv_map in maps))
+        return replace(scene, face=replace(face, sh_radiance=light))
+
+    def _counts(self, draw: Draw) -> Tensor:
+        region = self.stage.face_region
+        mask = self.stage.atlas_mask * (ELSEWHERE + (1 - ELSEWHERE) * region)
+        return mask.expand(draw.count, -1, -1, -1)
+
+    def _misfit(self, draw: Draw, batch: CropBatch) -> CropBatch:
+        """Coefficients, pose and camera as a fit would find them."""
+        c, true = self.config, batch.coefficients
+        identity = true.identity_coeffs + c.identity_error * draw.normal(true.identity_coeffs.shape[1])
+        expression = (true.expression_coeffs + 0.04 * draw.normal(true.expression_coeffs.shape[1])).clamp(0, 1)
+        tone = true.albedo_coeffs[:, :2] + c.tone_error * draw.normal(2)
+        # A fit finds part of the spatial coefficients, and says 0 rather than something wrong.
+        rest = true.albedo_coeffs[:, 2:] * draw.uniform(1) * 0.9 + 0.15 * draw.normal(true.albedo_coeffs.shape[1] - 2)
+        rest = torch.cat([rest[:, :-1], torch.zeros_like(rest[:, :1])], dim=1)
+        angles = (c.pose_error_degrees * draw.normal(3)).unbind(1)
+        rotation = euler_degrees_to_matrix(*angles) @ batch.pose.rotation
+        shift = c.shift_error_px * draw.normal(2)
+        camera = replace(batch.camera, principal_px=batch.camera.principal_px + shift)
+        coefficients = FaceCoefficients(identity, expression, torch.cat([tone, rest], dim=1))
+        return replace(batch, coefficients=coefficients, pose=replace(batch.pose, rotation=rotation), camera=camera)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Random numbers for a batch."""
+
+    count: int
+    generator: torch.Generator
+
+    @property
+    def device(self) -> torch.device:
+        """Of the generator."""
+        return self.generator.device
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal values, [batch, *shape]."""
+        return torch.randn(self.count, *shape, generator=self.generator, device=self.device)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Uniform values in [0, 1), [batch, *shape]."""
+        return torch.rand(self.count, *shape, generator=self.generator, device=self.device)
+
+    def between(self, low: float, high: float) -> Float[Tensor, "batch"]:
+        """Uniform values in [low, high)."""
+        return low + (high - low) * self.uniform()
+
+    def chance(self, share: float) -> Float[Tensor, "batch"]:
+        """1 with a probability of ``share``, else 0."""
+        return (self.uniform() < share).float()
+
+    def like(self, values: list[float]) -> Tensor:
+        """A constant on the device."""
+        return torch.tensor(values, device=self.device)
+
+
+def _slope(height: Tensor, axis: int) -> Tensor:
+    """Central differences, 0 at the border's far side."""
+    return (height.roll(-1, axis) - height.roll(1, axis)) / 2
