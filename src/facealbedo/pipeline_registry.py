@@ -9,5 +9,7 @@ from kedro.pipeline import Pipeline
 def register_pipelines() -> dict[str, Pipeline]:
     """Return every pipeline of `facealbedo.pipelines`; plain `kedro run` reconstructs faces from photos."""
     pipelines = find_pipelines(raise_errors=True)
-    pipelines["__default__"] = pipelines["reconstruct"]
+    # Kedro may have asked for some pipelines only.
+    if "reconstruct" in pipelines:
+        pipelines["__default__"] = pipelines["reconstruct"]
     return pipelines
