@@ -28,7 +28,7 @@ from facealbedo.assets import load_face_model
 from facealbedo.assets.occlusion import load_occlusion
 from facealbedo.assets.prior import load_albedo_prior
 from facealbedo.assets.tone import load_tone_estimator
-from facealbedo.core.colour import ITA_GROUPS, ita_group, linear_to_srgb
+from facealbedo.core.colour import ITA_GROUPS, ita_degrees, ita_group, linear_rgb_to_lab, linear_to_srgb
 from facealbedo.core.detect import DetectedFace, FaceAlignmentDetector, FaceDetector, MediapipeDetector
 from facealbedo.core.detect.crop import CropConfig, FaceCrop, crop_face
 from facealbedo.core.detect.gates import GateLimits, fit_objection, size_objection
@@ -37,6 +37,7 @@ from facealbedo.core.export.bundle import export_face
 from facealbedo.core.export.config import ExportConfig
 from facealbedo.core.export.report import LIMITS, FaceRow, encode_summary, plain
 from facealbedo.core.export.sheet import build_index
+from facealbedo.core.face_model.albedo_prior import AlbedoPrior
 from facealbedo.core.fit.appearance import AppearanceFit, AppearanceMaps, appearance_maps, fit_appearance
 from facealbedo.core.fit.landmarks import LandmarkFit, fit_landmarks
 from facealbedo.core.fit.light import openness_shading
@@ -129,6 +130,16 @@ class Reconstructor:
         self._model = load_face_model()
         self._prior = load_albedo_prior()
         self._openness = load_occlusion().openness
+
+    @property
+    def prior(self) -> AlbedoPrior:
+        """The albedo prior that faces are fitted with."""
+        return self._prior
+
+    @staticmethod
+    def ita_of_tone(log_melanin: torch.Tensor, log_haemoglobin: torch.Tensor) -> torch.Tensor:
+        """Return the ITA in degrees of skin of a tone (natural logs of fractions)."""
+        return ita_degrees(linear_rgb_to_lab(tone_rgb(log_melanin, log_haemoglobin)))
 
     @cached_property
     def _detector(self) -> FaceDetector:
@@ -458,6 +469,7 @@ def sources_of(params: ReconstructParams) -> list[Source]:
 
 def bundled_sources() -> list[Source]:
     """Return one real photograph (scikit-image's astronaut, public domain) and two fabricated faces."""
+
     def astronaut() -> bytes:
         return (files("skimage.data") / "astronaut.png").read_bytes()
 

@@ -88,9 +88,9 @@ def _eye_white(
     """Return the mean colour of both eyes' white, or None when they are too small, hidden or disagree."""
     colours = []
     for ring, iris in zip(_LID_RINGS, _IRISES, strict=True):
-        opening = np.zeros(pixels.shape[:2], np.uint8)
+        opening: ndarray = np.zeros(pixels.shape[:2], np.uint8)
         cv2.fillPoly(opening, [np.round(landmarks[list(ring)] - 0.5).astype(np.int32)], 1)
-        opening = cv2.erode(opening, np.ones((3, 3), np.uint8))
+        opening = np.asarray(cv2.erode(opening, np.ones((3, 3), np.uint8)))
         centre = landmarks[iris[0]]
         radius = float(np.linalg.norm(landmarks[list(iris[1:])] - centre, axis=1).mean()) * 1.2
         cv2.circle(opening, tuple(round(float(value)) for value in centre - 0.5), max(1, int(np.ceil(radius))), 0, -1)

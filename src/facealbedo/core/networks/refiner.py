@@ -47,9 +47,7 @@ class Refiner(nn.Module, ABC):
     def network(self) -> nn.Module:
         """The part that computes in reduced precision and may be compiled."""
 
-    def forward(
-        self, face: RefinerInput, noise: Float[Tensor, "batch 3 height width"] | None = None
-    ) -> RefinerOutput:
+    def forward(self, face: RefinerInput, noise: Float[Tensor, "batch 3 height width"] | None = None) -> RefinerOutput:
         """Refine a batch of faces.
 
         Args:

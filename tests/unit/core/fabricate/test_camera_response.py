@@ -24,9 +24,7 @@ def test_neutral_camera_keeps_values_and_clips() -> None:
 
 def test_gain_is_a_factor_on_linear_values() -> None:
     radiance = torch.rand(2, 3, 5, 4, generator=torch.Generator().manual_seed(0)) * 0.4
-    torch.testing.assert_close(
-        apply_response(neutral(2, 2.0), radiance), 2 * radiance, atol=1e-5, rtol=1e-4
-    )
+    torch.testing.assert_close(apply_response(neutral(2, 2.0), radiance), 2 * radiance, atol=1e-5, rtol=1e-4)
 
 
 def test_response_keeps_the_order_of_brightness() -> None:
