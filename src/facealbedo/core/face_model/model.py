@@ -115,10 +115,10 @@ class StoredFaceModel:
         # Before the records are made, so that a wrong shape gets this message also where types are checked.
         _check_tables(tables, {key: len(value) for key, value in names.items()})
         for kind, parts in landmarks.items():
-            _check_landmarks(kind, *parts, n_triangles=len(tables["triangles"]))
+            _check_landmarks(kind, *parts, n_triangles=len(tables["triangles"]))  # type: ignore[arg-type]
         return cls(
-            **tables,
-            **names,
+            **tables,  # type: ignore[arg-type]
+            **names,  # type: ignore[arg-type]
             landmarks={kind: LandmarkEmbedding(*parts) for kind, parts in landmarks.items()},
             identity_sampling_std=float(metadata["identity_sampling_std"]),
             provenance=metadata["provenance"],

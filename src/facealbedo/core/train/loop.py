@@ -135,7 +135,7 @@ def prepare_forward(config: TrainConfig, crew: Crew, state: TrainState) -> Forwa
     judge = compare
     if config.compile:
         state.refiner.network.compile()
-        judge = torch.compile(compare)  # type: ignore[assignment]
+        judge = torch.compile(compare)
     refiner: nn.Module = state.refiner
     if crew.world_size > 1:
         refiner = nn.parallel.DistributedDataParallel(state.refiner)
