@@ -54,6 +54,7 @@ from facealbedo.dataloading.photos import PhotoFile, PhotosError, content_hash, 
 from facealbedo.datasets.face_folders import FaceFiles, remove_stale_staging, write_face_folder, write_file
 from facealbedo.datasets.journal import append_journal, read_journal
 from facealbedo.fabricated import fabricated_portrait
+from facealbedo.params.prepare import PreprocessParams
 from facealbedo.params.reconstruct import ReconstructParams
 
 logger = logging.getLogger(__name__)
@@ -459,7 +460,7 @@ def reconstruct_folder(
     return RunSummary(rows_of(params, journal, sources), output / INDEX_FILE)
 
 
-def sources_of(params: ReconstructParams) -> list[Source]:
+def sources_of(params: ReconstructParams | PreprocessParams) -> list[Source]:
     """Return the photos of a run: those of ``params.photos``, or the bundled faces when it is not set."""
     if params.photos is None:
         return bundled_sources()

@@ -32,7 +32,7 @@ def write_face_folder(root: Path, face_id: str, files: FaceFiles) -> Path:
         StorageError: when the disk is full or the folder cannot be written; nothing of this face is left behind.
         ValueError: when a name would leave the folder.
     """
-    target = root / _safe_segment(face_id)
+    target = root / safe_segment(face_id)
     try:
         root.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=root))
@@ -91,7 +91,8 @@ def _storage_error(folder: Path, error: OSError) -> StorageError:
     return StorageError(f"cannot write results to {folder}: {error.strerror or error}")
 
 
-def _safe_segment(name: str) -> str:
+def safe_segment(name: str) -> str:
+    """Return the name if it is one path segment, else raise ValueError."""
     if not name or name in {".", ".."} or any(character in name for character in "/\\\0"):
         raise ValueError(f"a face id is one path segment, got {name!r}")
     return name

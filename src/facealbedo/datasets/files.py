@@ -7,7 +7,7 @@ from typing import Any
 
 from kedro.io import AbstractDataset
 
-from facealbedo.datasets.face_folders import write_file
+from facealbedo.datasets.face_folders import safe_segment, write_file
 
 
 class BytesDataset(AbstractDataset[bytes, bytes]):
@@ -31,3 +31,30 @@ class BytesDataset(AbstractDataset[bytes, bytes]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._path)}
+
+
+class FileFolderDataset(AbstractDataset[dict[str, bytes], dict[str, Path]]):
+    """Kedro dataset: saves ``{name: bytes}`` as files of one suffix; loads ``{name: path}``."""
+
+    def __init__(self, *, folder: str, suffix: str, metadata: dict[str, Any] | None = None):
+        """Set the folder and the suffix of its files, with its dot."""
+        self._folder = Path(folder)
+        self._suffix = suffix
+        self.metadata = metadata
+
+    def load(self) -> dict[str, Path]:
+        """Return the file of each name."""
+        return {
+            path.name.removesuffix(self._suffix): path for path in sorted(self._folder.glob(f"[!.]*{self._suffix}"))
+        }
+
+    def save(self, data: dict[str, bytes]) -> None:
+        """Write each file whole or not at all; others stay."""
+        for name, content in data.items():
+            write_file(self._folder / f"{safe_segment(name)}{self._suffix}", content)
+
+    def _exists(self) -> bool:
+        return self._folder.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._folder), "suffix": self._suffix}

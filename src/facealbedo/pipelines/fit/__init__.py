@@ -1,0 +1,5 @@
+"""Crops to coefficients: pose, shape, camera, light, tone."""
+
+from facealbedo.pipelines.fit.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]
