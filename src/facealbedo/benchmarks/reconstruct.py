@@ -124,16 +124,23 @@ def main() -> None:
         "torch": torch.__version__,
     }
     full, quick = Reconstructor(), Reconstructor(ReconstructParams(texture_px=256))
-    if arguments.tone_faces:
-        report["tone_fabricated"] = measure_tone(quick, arguments.tone_faces)
+    # What takes longest comes last, and every part is written when it is there.
     if arguments.portraits.is_dir():
         report["portraits"] = measure_folder(full, arguments.portraits, export=True)
+        _write(report, arguments.output)
+    if arguments.tone_faces:
+        report["tone_fabricated"] = measure_tone(quick, arguments.tone_faces)
+        _write(report, arguments.output)
     if arguments.crops.is_dir():
         report["crops"] = measure_folder(quick, arguments.crops, export=False)
+        _write(report, arguments.output)
+
+
+def _write(report: dict[str, Any], output: Path) -> None:
     report["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    logger.info("wrote %s", arguments.output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    logger.info("wrote %s", output)
 
 
 if __name__ == "__main__":

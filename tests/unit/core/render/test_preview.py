@@ -86,12 +86,7 @@ def test_turntable_turns_the_way_it_says(asset: FaceAsset) -> None:
 
 def test_one_environment_for_each_face(asset: FaceAsset) -> None:
     environments = load_environments()
-    two = FaceAsset(
-        **{
-            name: (value if name != "vertices_world" else value.expand(2, -1, -1))
-            for name, value in vars(asset).items()
-        }
-    )
+    two = asset._map(lambda tensor: tensor.expand(2, *tensor.shape[1:]))
     both = EnvironmentMap(torch.cat([environments["park"].radiance, environments["studio"].radiance]))
     model = load_face_model()
     together = preview.relight(two, both, model, config=SMALL)
