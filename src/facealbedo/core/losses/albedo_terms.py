@@ -79,7 +79,8 @@ def chroma_smoothness_loss(
 
     The weights ``exp(-sharpness * |chromaticity difference|)`` carry no gradient; only seen texels count.
     """
-    chromaticity = (texture_srgb / (texture_srgb.sum(1, keepdim=True) + 0.05)).detach()
+    # A little grey is added, so that near black the quotient is not noise; a grey edge stays exactly even.
+    chromaticity = ((texture_srgb + 0.05 / 3) / (texture_srgb.sum(1, keepdim=True) + 0.05)).detach()
     total = albedo_srgb.new_zeros(albedo_srgb.shape[0])
     for axis in (0, 1):
         edge = differences(chromaticity, axis).abs().sum(1, keepdim=True)
