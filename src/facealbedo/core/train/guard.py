@@ -13,7 +13,7 @@ from facealbedo.core.train.config import TrainingError
 class FiniteGuard:
     """Watches loss and gradient on the device, without making it wait.
 
-    The verdict is a tensor that the fused optimiser reads before it writes (torch's own ``found_inf``, made for gradient
+    The verdict is a tensor that the fused optimiser reads before it writes (torch's own ``found_inf``, for gradient
     scaling): with it set, neither weights nor moments change. It is sticky, so no later step is made either until the
     host has noticed and `raise_if_found` has stopped the run.
     """
