@@ -34,4 +34,4 @@ class FitParams(BaseModel):
 
     working_px: Literal[128, 256, 512] = Field(256, description="Side of the maps in which light and tone are fitted.")
     trust_px: Literal[32, 64, 128] = Field(64, description="Side of the stored face mask in the atlas.")
-    gates: GateParams = GateParams(max_nme_percent=2.5)
+    gates: GateParams = GateParams(max_yaw_degrees=40.0, max_nme_percent=2.5)

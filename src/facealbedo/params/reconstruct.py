@@ -22,7 +22,7 @@ class GateParams(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     min_face_px: float = Field(40.0, ge=16, description="Smallest side of the landmarks' box, pixels of the photo.")
-    max_yaw_degrees: float = Field(40.0, gt=0, le=90, description="Largest turn of the head to either side, degrees.")
+    max_yaw_degrees: float = Field(55.0, gt=0, le=90, description="Largest turn of the head to either side, degrees.")
     max_nme_percent: float = Field(3.0, gt=0, le=20, description="Largest landmark error, % of the face's scale.")
 
 
