@@ -10,7 +10,7 @@ export KEDRO_DISABLE_TELEMETRY := 1
 export NO_ALBUMENTATIONS_UPDATE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo format lint test test-gpu bench bench-render viz clean
+.PHONY: help setup lock demo format lint test test-gpu bench viz clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -57,9 +57,6 @@ test-gpu: $(STAMP) ## The tests that need a CUDA device
 
 bench: $(STAMP) ## Measure the reconstruction on this machine and write docs/benchmarks/reconstruct_cpu.json
 	$(BIN)/python -m facealbedo.benchmarks.reconstruct
-
-bench-render: $(STAMP) ## Time every renderer backend that this machine can run
-	$(BIN)/python -m facealbedo.benchmarks.render
 
 viz: $(STAMP) ## Open Kedro-Viz on the pipelines
 	$(BIN)/kedro viz run --host 127.0.0.1
