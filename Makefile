@@ -31,7 +31,7 @@ $(STAMP): requirements/lock.txt pyproject.toml
 lock: ## Resolve the dependencies again and rewrite requirements/lock.txt
 	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv; }
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header \
-		--generate-hashes --extra face-model --extra dev --override requirements/overrides.txt pyproject.toml \
+		--generate-hashes --extra face-model --extra evaluate --extra docs --extra dev --override requirements/overrides.txt pyproject.toml \
 		-o requirements/lock.txt
 
 demo: $(STAMP) ## Reconstruct one real photograph and two fabricated faces, and say where the result lies
