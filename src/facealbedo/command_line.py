@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,9 +14,11 @@ if TYPE_CHECKING:
     from facealbedo.params.reconstruct import ReconstructParams
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+verify_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+VERIFY = "verify"
 
 
-@app.command()
+@app.command(epilog="`facealbedo verify FOLDER` compares finished faces with their manifests.")
 def reconstruct(
     photos: Annotated[Path, typer.Argument(help="A photo, or a folder that is searched for photos.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("facealbedo_out"),
@@ -88,8 +91,30 @@ def _reconstruct(params: ReconstructParams, output: Path) -> int:
     return 0 if done else 1
 
 
+@verify_app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="Folder of one face, or of a run.")],
+) -> None:
+    """Compare finished faces with their manifests: altered, missing and extra files are named; status 1 if any."""
+    from facealbedo.dataloading.verification import verify as checks_of
+
+    sound = True
+    try:
+        for check in checks_of(folder):
+            sound &= check.is_sound
+            typer.echo(f"{check.name}: " + (f"{check.files} files as made" if check.is_sound else check.message))
+            for row in check.differences:
+                typer.echo(f"  {row.kind}: {row.name}")
+    except FaceAlbedoError as error:
+        typer.echo(f"facealbedo: {error}", err=True)
+        sound = False
+    raise SystemExit(0 if sound else 1)
+
+
 def main() -> None:
-    """Run the command."""
+    """Run the command. A folder of photos named "verify" is reached as ./verify."""
+    if sys.argv[1:2] == [VERIFY]:
+        verify_app(sys.argv[2:], prog_name=f"facealbedo {VERIFY}")
     app()
 
 

@@ -27,6 +27,7 @@ import facealbedo
 from facealbedo.assets import load_face_model
 from facealbedo.assets.occlusion import load_occlusion
 from facealbedo.assets.prior import load_albedo_prior
+from facealbedo.assets.provenance import checkout, embedded_models, versions
 from facealbedo.assets.tone import load_tone_estimator
 from facealbedo.core.colour import ITA_GROUPS, ita_degrees, ita_group, linear_rgb_to_lab, linear_to_srgb
 from facealbedo.core.detect import DetectedFace, FaceAlignmentDetector, FaceDetector, MediapipeDetector
@@ -35,6 +36,7 @@ from facealbedo.core.detect.gates import GateLimits, fit_objection, size_objecti
 from facealbedo.core.errors import FaceAlbedoError
 from facealbedo.core.export.bundle import export_face
 from facealbedo.core.export.config import ExportConfig
+from facealbedo.core.export.manifest import MANIFEST_FILE, encode_manifest
 from facealbedo.core.export.report import LIMITS, FaceRow, encode_summary, plain
 from facealbedo.core.export.sheet import build_index
 from facealbedo.core.face_model.albedo_prior import AlbedoPrior
@@ -61,7 +63,7 @@ logger = logging.getLogger(__name__)
 
 JOURNAL_FILE, SUMMARY_FILE, INDEX_FILE = "journal.jsonl", "summary.csv", "index.html"
 # Raise it whenever a change of the code changes results: journals of older versions are then done again.
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class Reconstruction:
         reason: a sentence, empty when done.
         numbers: what was measured, in sections.
         asset, crop: the result and the piece of photo that it was made from; None unless done.
+        photo_sha256: of the photo's file, or of the pixels where an array was given.
     """
 
     face_id: str
@@ -99,6 +102,7 @@ class Reconstruction:
     numbers: Mapping[str, Any] = field(default_factory=dict)
     asset: FaceAsset | None = None
     crop: FaceCrop | None = None
+    photo_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -177,8 +181,9 @@ class Reconstructor:
     def reconstruct_source(self, source: Source | DecodedSource) -> list[Reconstruction]:
         """Reconstruct the faces of one photo; never raises for what is wrong with the photo."""
         try:
-            photo = source.photo if isinstance(source, DecodedSource) else self._decode(source)
-            return self._reconstruct_photo(photo, source.id, source.name)
+            photo, digest = self._read(source)
+            results = self._reconstruct_photo(photo, source.id, source.name)
+            return [replace(result, photo_sha256=digest) for result in results]
         except (FaceAlbedoError, OSError) as error:
             reason = str(error) if isinstance(error, FaceAlbedoError) else f"cannot be read: {error.strerror or error}"
             return [Reconstruction(source.id, source.name, "failed", reason)]
@@ -193,7 +198,7 @@ class Reconstructor:
         if result.asset is None or result.crop is None:
             raise ValueError(f"{result.face_id} was not reconstructed: {result.reason}")
         choices = self.params.export
-        return export_face(
+        files = export_face(
             result.asset,
             result.crop.image,
             self._model,
@@ -206,9 +211,25 @@ class Reconstructor:
             },
             config=ExportConfig(expression=choices.expression, morph_targets=choices.morph_targets),
         )
+        return files | {MANIFEST_FILE: self._manifest(result, files)}
 
-    def _decode(self, source: Source) -> DecodedImage:
-        return decode_image(source.read(), DecodeLimits(max_megapixels=self.params.max_megapixels))
+    def _manifest(self, result: Reconstruction, files: FaceFiles) -> bytes:
+        facts = {
+            "models": embedded_models(),
+            "versions": versions(),
+            "code": checkout(),
+            "parameters": self.params.model_dump(mode="json", exclude={"photos"}),
+            "results_version": RESULTS_VERSION,
+        }
+        inputs = [{"name": result.photo, "kind": "photo", "sha256": result.photo_sha256}]
+        return encode_manifest(result.face_id, inputs, files, facts)
+
+    def _read(self, source: Source | DecodedSource) -> tuple[DecodedImage, str]:
+        """Return a photo and its SHA-256."""
+        if isinstance(source, DecodedSource):
+            return source.photo, content_hash(np.ascontiguousarray(source.photo.pixels_srgb).tobytes())
+        data = source.read()
+        return decode_image(data, DecodeLimits(max_megapixels=self.params.max_megapixels)), content_hash(data)
 
     def _reconstruct_photo(self, photo: DecodedImage, photo_id: str, name: str) -> list[Reconstruction]:
         started = time.perf_counter()
