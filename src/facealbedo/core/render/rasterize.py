@@ -6,6 +6,8 @@ The rules (ties, near plane, what is dropped) are in `raster_rules`. Frames and 
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 import os
 from typing import Literal, Protocol, get_args, runtime_checkable
 
@@ -15,6 +17,8 @@ from torch import Tensor
 
 from facealbedo.core.render.barycentrics import with_gradients
 from facealbedo.core.types import Camera, Fragments
+
+logger = logging.getLogger(__name__)
 
 BackendName = Literal["auto", "numba", "triton", "pytorch3d"]
 
@@ -81,7 +85,7 @@ def get_rasterizer(backend: BackendName = "auto", device: torch.device | str = "
 
     Args:
         backend: ``triton`` (CUDA), ``numba`` (CPU), ``pytorch3d`` (both, slow, the reference), or ``auto``: triton on
-            CUDA, numba on the CPU.
+            CUDA (pytorch3d, with a warning, where Triton is not installed), numba on the CPU.
         device: where the vertices will be.
 
     Raises:
@@ -91,7 +95,7 @@ def get_rasterizer(backend: BackendName = "auto", device: torch.device | str = "
     if backend not in get_args(BackendName):
         raise ValueError(f"unknown rasteriser {backend!r}; choose one of {', '.join(get_args(BackendName))}")
     kind = torch.device(device).type
-    chosen = {"cuda": "triton", "cpu": "numba"}.get(kind) if backend == "auto" else backend
+    chosen = _automatic(kind) if backend == "auto" else backend
     if chosen == "numba" and kind == "cpu":
         from facealbedo.core.render.raster_numba import NumbaRasterizer
 
@@ -105,6 +109,13 @@ def get_rasterizer(backend: BackendName = "auto", device: torch.device | str = "
 
         return Rasterizer(PyTorch3DRasterizer())
     raise ValueError(f"no rasteriser {backend!r} for device {device}")
+
+
+def _automatic(kind: str) -> str | None:
+    if kind == "cuda" and importlib.util.find_spec("triton") is None:
+        logger.warning("Triton is not installed: drawing with pytorch3d, which takes a few hundred times as long")
+        return "pytorch3d"
+    return {"cuda": "triton", "cpu": "numba"}.get(kind)
 
 
 def interpreted() -> bool:
