@@ -17,7 +17,8 @@ from torch import Tensor
 from facealbedo.core.colour import luminance
 from facealbedo.core.face_model.albedo_prior import LAYERS, SKIN_COMPONENTS, AlbedoPrior
 from facealbedo.core.face_model.model import FaceModel
-from facealbedo.core.fit.light import LightFitConfig, fit_light, openness_shading
+from facealbedo.core.fit.light import LightFit, LightFitConfig, fit_light, openness_shading
+from facealbedo.core.fit.occluders import OccluderConfig, OccluderMaps, occluder_maps, own_skin
 from facealbedo.core.fit.tone import Tone, ToneEstimator
 from facealbedo.core.fit.tone_features import CORE, REGIONS, SkinPoints, Surroundings, tone_features
 from facealbedo.core.render.uv import atlas_texels, bake_region, bake_vertices
@@ -25,6 +26,7 @@ from facealbedo.core.types import Lighting, TensorRecord, UVObservation
 
 TONE_RESOLUTION = 32
 _COEFF_RESOLUTION = 64
+_LIGHT_RESOLUTION = 64
 # Tone is the estimator's, the log gain is for textures that were divided by a light; neither is fitted here.
 _FITTED = (*range(2, SKIN_COMPONENTS), *range(SKIN_COMPONENTS, SKIN_COMPONENTS + len(LAYERS)))
 
@@ -38,16 +40,14 @@ class AppearanceConfig:
         coefficient_steps: Gauss-Newton steps on the smaller albedo coefficients.
         residual_sd: standard deviation of log texels about the model.
         independent_texels: how many independent measurements a fully seen face counts for; texels err together.
-        dark_log, bright_log, chroma_log: residuals (natural log) beyond which a texel is taken for an occluder.
+        occluders: when a texel is not the face's own skin.
     """
 
     light: LightFitConfig = LightFitConfig()
     coefficient_steps: int = 3
     residual_sd: float = 0.20
     independent_texels: float = 150.0
-    dark_log: float = 1.3
-    bright_log: float = 1.3
-    chroma_log: float = 0.5
+    occluders: OccluderConfig = OccluderConfig()
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,14 @@ class AppearanceMaps(TensorRecord):
     """Maps of the face model that every fit at one resolution needs.
 
     * ``openness``: share of the sky seen, 1 outside the atlas; ``core``: where tone and light are read.
-    * ``face``: the landmark oval without eye rims and nostrils; ``features``: brows, lips, beard, lids, which may be
-      darker or redder than skin without being occluders.
+    * ``face``: the landmark oval without eye rims and nostrils. ``occluders``: where hair is looked for.
     * ``tone_regions``: `CORE` and `REGIONS` at `TONE_RESOLUTION`, flattened.
     """
 
     openness: Float[Tensor, "1 1 height width"]
     core: Float[Tensor, "1 1 height width"]
     face: Float[Tensor, "1 1 height width"]
-    features: Float[Tensor, "1 1 height width"]
+    occluders: OccluderMaps
     tone_regions: Float[Tensor, "region texel"]
 
 
@@ -101,12 +100,11 @@ def appearance_maps(model: FaceModel, openness: Float[Tensor, "vertex"], resolut
 
     mask = atlas_texels(model, resolution).mask[None, None]
     sky = bake_vertices(model, openness[None, :, None], resolution)
-    features = torch.stack([region(name) for name in ("brows", "lips", "beard", "lids")]).amax(0)
     return AppearanceMaps(
         openness=torch.where(mask, (sky + sky.flip(-1)) / 2, 1.0).clamp(min=0.05),
         core=region(CORE),
         face=region("face") * (1 - region("eye_rims")) * (1 - region("nostrils")),
-        features=features,
+        occluders=occluder_maps(model),
         tone_regions=torch.stack([bake_region(model, name, TONE_RESOLUTION).flatten() for name in (CORE, *REGIONS)]),
     )
 
@@ -133,17 +131,17 @@ def fit_appearance(
     resolution = observation.uv_texture.shape[-1]
     tone = estimator.estimate(tone_features(_skin_points(observation, maps), surroundings))
     coeffs = prior.coeffs_from_tone(tone.log_melanin, tone.log_haemoglobin)
-    weights = observation.uv_visibility * maps.core
+    texture, normals, visibility = observation.uv_texture, observation.uv_normal_view, observation.uv_visibility
     albedo = prior.decode(coeffs, resolution)
-    texture, normals = observation.uv_texture, observation.uv_normal_view
-    light = fit_light(texture, albedo, normals, weights, maps.openness, settings.light)
+    light = _light(observation, albedo, visibility * maps.core, maps, settings)
     shading = openness_shading(light.lighting, normals, maps.openness)
-    seen = observation.uv_visibility * maps.face
-    coeffs = _fit_coefficients(coeffs, texture, shading, seen, prior, settings)
+    own = own_skin(texture, visibility, shading, albedo, maps.occluders, settings.occluders)
+    coeffs = _fit_coefficients(coeffs, texture, shading, visibility * own * maps.face, prior, settings)
     albedo = prior.decode(coeffs, resolution)
-    light = fit_light(texture, albedo, normals, weights, maps.openness, settings.light)
+    weights = visibility * own * maps.core
+    light = _light(observation, albedo, weights, maps, settings)
     shading = openness_shading(light.lighting, normals, maps.openness)
-    unoccluded = _unoccluded(texture, albedo * shading, maps, settings)
+    own = own_skin(texture, visibility, shading, albedo, maps.occluders, settings.occluders)
     total = weights.sum((1, 2, 3)).clamp(min=1e-6)
     level = luminance(shading.movedim(1, -1))[:, None]
     return AppearanceFit(
@@ -151,7 +149,7 @@ def fit_appearance(
         prior_albedo=albedo,
         lighting=light.lighting,
         tone=tone,
-        trust=observation.uv_visibility * unoccluded,
+        trust=visibility * own,
         log_residual=light.log_residual,
         exposure=(level * weights).sum((1, 2, 3)) / total,
     )
@@ -169,6 +167,22 @@ def _skin_points(observation: UVObservation, maps: AppearanceMaps) -> SkinPoints
         trust=share.flatten(1),
         regions=maps.tone_regions,
     )
+
+
+def _light(
+    observation: UVObservation, albedo: Tensor, weights: Tensor, maps: AppearanceMaps, settings: AppearanceConfig
+) -> LightFit:
+    """Fit the light to averages of texels: light this smooth needs no more, and it is many times faster."""
+    factor = albedo.shape[-1] // _LIGHT_RESOLUTION
+    share = F.avg_pool2d(weights, factor)
+
+    def average(values: Tensor) -> Tensor:
+        return F.avg_pool2d(values * weights, factor) / share.clamp(min=1e-6)
+
+    normals = F.normalize(average(observation.uv_normal_view), dim=1)
+    openness = average(maps.openness)
+    texture, albedo = average(observation.uv_texture), average(albedo).clamp(min=1e-3)
+    return fit_light(texture, albedo, normals, share, openness, settings.light)
 
 
 def _fit_coefficients(
@@ -202,24 +216,3 @@ def _fit_coefficients(
         change = torch.linalg.solve(gram, right).clamp(-1.5, 1.5)
         coeffs = coeffs.index_add(1, torch.tensor(_FITTED, device=coeffs.device), change)
     return coeffs
-
-
-def _unoccluded(
-    texture: Tensor, model: Tensor, maps: AppearanceMaps, settings: AppearanceConfig
-) -> Float[Tensor, "batch 1 height width"]:
-    """Return 0 where a texel is far darker, brighter or of another hue than skin in this light, 1 elsewhere, soft."""
-    residual = (texture.clamp(min=4e-3) / model.clamp(min=4e-3)).log()
-    blurred = F.avg_pool2d(residual, 9, stride=1, padding=4, count_include_pad=False)
-    level = blurred.mean(1, keepdim=True)
-    chroma = (blurred - level).abs().amax(1, keepdim=True)
-    excess = torch.stack(
-        [
-            -level / settings.dark_log,
-            level / settings.bright_log,
-            chroma / settings.chroma_log,
-        ]
-    ).amax(0)
-    occluded = ((excess - 0.85) / 0.3).clamp(0, 1) * (1 - maps.features)
-    # What surrounds an occluder is its blurred border.
-    spread = F.max_pool2d(occluded, 5, stride=1, padding=2)
-    return 1 - F.avg_pool2d(spread, 5, stride=1, padding=2, count_include_pad=False)

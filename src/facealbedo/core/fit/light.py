@@ -21,7 +21,8 @@ from facealbedo.core.types import Lighting, TensorRecord
 ORDER = 2
 _COEFFICIENTS = (ORDER + 1) ** 2
 _DARKEST = 2e-3
-_STIFFENINGS = 6
+_STIFFENINGS = 16
+_STIFFER = 1.5
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class LightFitConfig:
         residual_scale: log residual (natural) at which a texel counts half; adapted to the face upward.
         highlight_factor: how much sooner a texel that is too bright is distrusted than one that is too dark.
         overshoot: how far below zero, as a part of its mean, irradiance may dip before the fit is stiffened: light from
-            one side dips by a tenth in order 2 alone.
+            one side dips by a tenth in order 2 alone, and gloss and the shade of the jaw steepen it.
         darkest_part: smallest irradiance over the sphere in the result, as a part of its mean, a colour.
     """
 
@@ -44,7 +45,7 @@ class LightFitConfig:
     colour_ridge: tuple[float, float, float] = (1e-3, 3e-1, 1.0)
     residual_scale: float = 0.20
     highlight_factor: float = 1.5
-    overshoot: float = 0.15
+    overshoot: float = 0.4
     darkest_part: float = 0.04
 
 
@@ -99,23 +100,16 @@ def fit_light(
     basis = _shading_basis(normals) * openness.flatten(2).transpose(1, 2)
     usable = (colours.amax(1) < 0.97) & (colours.amax(1) > _DARKEST)
     weight = weight * usable
-    robust = torch.ones_like(weight)
+    robust, predicted = _about_median(colours, reflectance, weight)
     coefficients = _ambient(texture)
     stiffness = weight.new_ones(len(weight))
     for _ in range(settings.iterations):
-        # Errors of light are relative: dark texels say as much about it as bright ones.
-        observed = luminance(colours.transpose(1, 2))
-        current = weight * robust / (observed + 0.03) ** 1.5
+        # Errors grow with the level. The level is what the light found so far predicts: with what is observed, hair
+        # and cast shadows would weigh most and draw the light down to them.
+        current = weight * robust / (predicted + 0.03)
         current = current / current.sum(1, keepdim=True).clamp(min=1e-12)
-        coefficients = _solve(basis, colours, reflectance, current, stiffness, settings)
-        for _ in range(_STIFFENINGS):
-            # Normals that all face the camera confuse ambient light with light from the front: a free solution may
-            # want negative ambient light. Stiffening draws it to ambient light, which keeps the face's level.
-            dark = _darkest_part(coefficients) < -settings.overshoot
-            if not bool(dark.any()):
-                break
-            stiffness = torch.where(dark, 3 * stiffness, stiffness)
-            coefficients = _solve(basis, colours, reflectance, current, stiffness, settings)
+        coefficients, stiffness = _solve_stiffened(basis, colours, reflectance, current, stiffness, settings)
+        predicted = _predicted_luminance(basis, coefficients, reflectance)
         robust, residual = _robust_weights(basis, coefficients, colours, reflectance, weight, settings)
     seen = weight.sum(1) > 1
     coefficients = torch.where(seen[:, None, None], coefficients, _ambient(texture))
@@ -123,6 +117,38 @@ def fit_light(
     lighting = Lighting(kept * _level(basis, kept, colours, reflectance, weight * robust)[:, None, None])
     trust = (weight * robust).reshape(shape[0], 1, *shape[2:])
     return LightFit(lighting, trust, residual)
+
+
+def _solve_stiffened(
+    basis: Tensor, colours: Tensor, reflectance: Tensor, weight: Tensor, stiffness: Tensor, settings: LightFitConfig
+) -> tuple[Tensor, Tensor]:
+    """Solve; stiffen and solve again while irradiance dips too far below zero.
+
+    Normals that all face the camera confuse ambient light with light from the front: a free solution may want negative
+    ambient light. Stiffening draws it to ambient light, which keeps the face's level.
+    """
+    coefficients = _solve(basis, colours, reflectance, weight, stiffness, settings)
+    for _ in range(_STIFFENINGS):
+        dark = _darkest_part(coefficients) < -settings.overshoot
+        if not bool(dark.any()):
+            break
+        stiffness = torch.where(dark, _STIFFER * stiffness, stiffness)
+        coefficients = _solve(basis, colours, reflectance, weight, stiffness, settings)
+    return coefficients, stiffness
+
+
+def _about_median(colours: Tensor, reflectance: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return where to start: robust weights about the median of ambient light, and the luminance that it predicts."""
+    log_ratio = (colours.clamp(min=_DARKEST) / reflectance.clamp(min=_DARKEST)).log().mean(1)
+    known = torch.where(weight > 0.5 * weight.amax(1, keepdim=True), log_ratio, torch.nan)
+    middle = torch.nan_to_num(known.nanmedian(1, keepdim=True).values)
+    robust = 1 / (1 + (log_ratio - middle) ** 2) ** 2
+    return robust, luminance(reflectance.transpose(1, 2)) * middle.exp()
+
+
+def _predicted_luminance(basis: Tensor, coefficients: Tensor, reflectance: Tensor) -> Tensor:
+    shading = positive(torch.einsum("bnk,bck->bcn", basis, coefficients))
+    return luminance((shading * reflectance).transpose(1, 2))
 
 
 def _level(basis: Tensor, coefficients: Tensor, colours: Tensor, reflectance: Tensor, weight: Tensor) -> Tensor:
@@ -192,8 +218,9 @@ def _solve(
 
 def _ridge(design: Tensor, target: Tensor, weight: Tensor, ridge: Tensor, centre: Tensor | None) -> Tensor:
     """Solve one ridge regression a face; the penalty is relative to the data's own scale."""
-    gram = torch.einsum("bni,bn,bnj->bij", design, weight, design)
-    right = torch.einsum("bni,bn,bn->bi", design, weight, target)
+    weighted = (design * weight[..., None]).transpose(1, 2)
+    gram = weighted @ design
+    right = (weighted @ target[..., None])[..., 0]
     scale = gram[:, 0, 0].clamp(min=1e-12)
     penalty = torch.diag_embed(ridge * scale[:, None])
     if centre is not None:
