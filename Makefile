@@ -10,7 +10,7 @@ export KEDRO_DISABLE_TELEMETRY := 1
 export NO_ALBUMENTATIONS_UPDATE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo format lint test test-gpu bench viz clean
+.PHONY: help setup lock demo format lint test test-gpu bench bench-train viz clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -55,8 +55,14 @@ test: $(STAMP) ## Every test that this machine can run (on two cores under 15 mi
 test-gpu: $(STAMP) ## The tests that need a CUDA device
 	$(BIN)/pytest -m gpu
 
+bench-train: $(STAMP) ## Measure training on this machine and write docs/benchmarks/train_<device>.json
+	$(BIN)/python -m facealbedo.benchmarks.train
+
 bench: $(STAMP) ## Measure the reconstruction on this machine and write docs/benchmarks/reconstruct_cpu.json
 	$(BIN)/python -m facealbedo.benchmarks.reconstruct
+
+bench-render: $(STAMP) ## Time every rasteriser that runs on this machine and write docs/benchmarks/render_<device>.json
+	$(BIN)/python -m facealbedo.benchmarks.render
 
 viz: $(STAMP) ## Open Kedro-Viz on the pipelines
 	$(BIN)/kedro viz run --host 127.0.0.1

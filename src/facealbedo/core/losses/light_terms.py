@@ -11,7 +11,10 @@ import math
 from jaxtyping import Float
 from torch import Tensor
 
-from facealbedo.core.losses.masked import differences
+from facealbedo.core.losses.masked import cell_means, cells_inside, differences, masked_mean
+
+# Side of the cells over which the gain should vanish, texels: the light map of the default network resolves more.
+GAIN_CELL = 16
 
 
 def per_colour(uv_illumination: Float[Tensor, "batch 27 rows columns"]) -> Float[Tensor, "batch 3 9 rows columns"]:
@@ -47,3 +50,13 @@ def light_variation_loss(uv_illumination: Float[Tensor, "batch 27 rows columns"]
         (differences(light, axis).abs().mean((1, 2, 3)) for axis in (0, 1)),
         start=light.new_zeros(light.shape[0]),
     )
+
+
+def shading_gain_loss(
+    uv_log_gain: Float[Tensor, "batch 1 height width"],
+    mask: Float[Tensor, "batch 1 height width"],
+    cell: int = GAIN_CELL,
+) -> Float[Tensor, "batch"]:
+    """Mean |log gain|, and of its means over cells twice: what is smooth belongs to the light map, not to the gain."""
+    smooth = cell_means(uv_log_gain, mask, cell).abs()
+    return masked_mean(uv_log_gain.abs(), mask) + 2 * masked_mean(smooth, cells_inside(mask, cell))

@@ -52,6 +52,7 @@ class LossWeights:
     free_light_colour: bool = True
     global_light: float = 0.5
     light_variation: float = 0.5
+    shading_gain: float = 0.1
     confidence: float = 0.05
     true_albedo: float = 0.5
     true_aligned: float = 1.5
@@ -181,6 +182,7 @@ def _likelihood_terms(inputs: LossInputs, weights: LossWeights) -> dict[str, Flo
         "low_pass_prior": lambda: albedo.low_pass_prior_loss(log_residual, mask),
         "symmetry": lambda: albedo.symmetry_loss(albedo_srgb, mask),
         "low_pass_symmetry": lambda: albedo.low_pass_symmetry_loss(log_residual, mask),
+        "shading_gain": lambda: light.shading_gain_loss(inputs.refined.uv_log_gain, seen.uv_visibility * mask),
         "chroma": lambda: albedo.chroma_smoothness_loss(
             albedo_srgb, linear_to_srgb(seen.uv_texture), seen.uv_visibility * mask, weights.chroma_sharpness
         ),

@@ -25,6 +25,8 @@ SEEN = 0.05
 DARKEST = 4e-5
 # Where the soft ceiling of albedo starts: no skin reflects this much.
 CEILING_KNEE = 0.9
+# Largest log gain that the network can add to what the gate leaves to the shading.
+MAX_LOG_GAIN = 1.5
 
 
 class Refiner(nn.Module, ABC):
@@ -91,14 +93,15 @@ class PaperRefiner(Refiner):
         empty = albedo.new_zeros(albedo.shape[0], 1, *albedo.shape[2:])
         # Not 0, whose logarithm the losses take; 1e-3 is darker than any skin or hair.
         uv_albedo = srgb_to_linear((albedo + 1) / 2).clamp(min=1e-3)
-        return RefinerOutput(uv_albedo, light * math.pi, empty, empty)
+        return RefinerOutput(uv_albedo, light * math.pi, empty, empty, empty)
 
 
 class ResidualRefiner(Refiner):
-    """Albedo = prior x exp(gate x log-quotient + change); light = the fit's + change.
+    """Albedo = prior x exp(gate x log-quotient + change); light = (the fit's + change) x exp(gain).
 
     The quotient (texture over fitted shading) carries the photo's detail past the network, so that it need not pass
-    through its bottleneck; the gate, which is also an output, says where that detail is pigment. Texture and trust of
+    through its bottleneck. The gate says how much of it is pigment; the rest of its grey part goes to the gain, so
+    that the render shows the photo's detail however the network divides it. Texture and trust of
     the mirrored side are inputs too, so that an unseen side is completed by looking at the same texel.
     """
 
@@ -146,13 +149,17 @@ class ResidualRefiner(Refiner):
     def interpret(self, face: RefinerInput, *raw: Tensor) -> RefinerOutput:
         """Compose prior, gated quotient and the network's change."""
         head, light = raw
-        change, gate, log_variance = head.split((3, 1, 1), dim=1)
+        change, gate, log_variance, gain = head.split((3, 1, 1, 1), dim=1)
         gate = torch.sigmoid(gate)
+        quotient = log_quotient(face, self.max_log_ratio)
         change = self.max_log_change * torch.tanh(change / self.max_log_change)
-        residual = gate * log_quotient(face, self.max_log_ratio) + change
+        residual = gate * quotient + change
+        visibility = face.observation.uv_visibility
+        gain = MAX_LOG_GAIN * torch.tanh(gain / MAX_LOG_GAIN) * visibility
+        log_gain = (1 - gate) * quotient.mean(1, keepdim=True) + gain
         albedo = soft_ceiling(face.prior_albedo * residual.exp()).clamp(min=1e-3)
         light = light * math.pi + face.sh_radiance.reshape(-1, 27, 1, 1)
-        return RefinerOutput(albedo, light, gate * face.observation.uv_visibility, log_variance.clamp(-8, 2))
+        return RefinerOutput(albedo, light, log_gain, gate * visibility, log_variance.clamp(-8, 2))
 
 
 def log_quotient(face: RefinerInput, limit: float = 2.0) -> Float[Tensor, "batch 3 height width"]:

@@ -51,6 +51,10 @@ class CropSource(Protocol):
         """Return the crops of these rows on the device."""
         ...
 
+    def expect(self, rows: list[int]) -> None:
+        """Prepare to fetch these rows next."""
+        ...
+
 
 def mirror_batch(model: FaceModel, batch: CropBatch, flip: Bool[Tensor, "batch"]) -> CropBatch:
     """Mirror some crops left to right, with their fits: exactly what the fit of the mirrored photo would be.

@@ -43,7 +43,7 @@ def restore_checkpoint(data: bytes, state: TrainState, config: TrainConfig) -> N
     Raises:
         TrainingError: damaged, another architecture, or made with other settings (naming them).
     """
-    tensors, metadata = _load(data, CHECKPOINT_FORMAT, "checkpoint")
+    tensors, metadata = _load(data, CHECKPOINT_FORMAT, "checkpoint", {"step", "settings", "fingerprint"})
     if metadata["fingerprint"] != config.fingerprint():
         changed = _differences(metadata["settings"], config.settings())
         architecture = any(name.startswith("network.") for name in changed)
@@ -52,13 +52,13 @@ def restore_checkpoint(data: bytes, state: TrainState, config: TrainConfig) -> N
     try:
         state.refiner.load_state_dict(_under(tensors, "weights."))
         state.average.load_state_dict(_under(tensors, "average."))
-    except RuntimeError as error:
+        _restore_moments(state.optimizer, tensors)
+        torch.set_rng_state(tensors["rng.cpu"])
+        if "rng.cuda" in tensors and next(state.refiner.parameters()).is_cuda:
+            torch.cuda.set_rng_state(tensors["rng.cuda"])
+        state.step = int(metadata["step"])
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
         raise TrainingError(f"the checkpoint's weights do not fit the network: {error}") from error
-    _restore_moments(state.optimizer, tensors)
-    torch.set_rng_state(tensors["rng.cpu"])
-    if "rng.cuda" in tensors and next(state.refiner.parameters()).is_cuda:
-        torch.cuda.set_rng_state(tensors["rng.cuda"])
-    state.step = int(metadata["step"])
 
 
 def _restore_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
@@ -84,13 +84,13 @@ def weights_from_bytes(data: bytes) -> tuple[Refiner, dict[str, Any]]:
     Raises:
         TrainingError: damaged, or of another format.
     """
-    tensors, metadata = _load(data, WEIGHTS_FORMAT, "weight file")
-    settings = dict(metadata["network"])
-    settings["channels"] = tuple(settings["channels"])
+    tensors, metadata = _load(data, WEIGHTS_FORMAT, "weight file", {"network", "card"})
     try:
+        settings = dict(metadata["network"])
+        settings["channels"] = tuple(settings["channels"])
         refiner = build_refiner(NetworkConfig(**settings))
         refiner.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
-    except (TypeError, RuntimeError, ValueError) as error:
+    except (TypeError, KeyError, RuntimeError, ValueError) as error:
         raise TrainingError(f"the weights do not fit their network: {error}") from error
     return refiner.requires_grad_(False).eval(), metadata["card"]
 
@@ -101,14 +101,20 @@ def _save(tensors: dict[str, Tensor], kind: str, metadata: dict[str, Any]) -> by
     return safetensors.torch.save(on_host, {kind: json.dumps(metadata, sort_keys=True)})
 
 
-def _load(data: bytes, kind: str, what: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _load(data: bytes, kind: str, what: str, entries: set[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         tensors = safetensors.torch.load(data)
         length = int.from_bytes(data[:8], "little")
         header = json.loads(data[8 : 8 + length])["__metadata__"]
         metadata = json.loads(header[kind])
-    except (SafetensorError, ValueError, KeyError, OverflowError) as error:
+        missing = entries - set(metadata)
+    except (SafetensorError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise TrainingError(f"this is not a complete {what} of this version ({error})") from error
+    if missing or not isinstance(metadata, dict):
+        raise TrainingError(f"this is not a complete {what} of this version (its metadata lacks {sorted(missing)})")
+    broken = [name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise TrainingError(f"this {what} is damaged: {broken[0]} has values that are not finite")
     return tensors, metadata
 
 

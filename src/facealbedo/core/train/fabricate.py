@@ -25,6 +25,7 @@ from facealbedo.core.lighting.sh import irradiance, positive, rotate_sh, sh_basi
 from facealbedo.core.losses.total import Truth
 from facealbedo.core.render.gbuffer import render_gbuffer, unit
 from facealbedo.core.train.batch import CropBatch
+from facealbedo.core.train.lamp import lamp_diffuse, lamp_highlight, lamp_visibility
 from facealbedo.core.train.scene import Scene, Stage, make_scene, read_atlas
 from facealbedo.core.types import Camera, FaceCoefficients, GBuffer, Pose, TensorRecord
 
@@ -46,7 +47,8 @@ class FabricateConfig:
         face_share: height of the crop over that of the face, from and to.
         exposure: the face's mean linear value, from and to (a camera's automatic exposure, and its errors).
         white_balance: how much of the light's colour cast stays, at most.
-        lamp_share: how often a lamp is added to the surroundings.
+        lamp_share: how often a lamp is added to the surroundings. lamp_strength: the shading that it makes, at most,
+            where the surroundings make about 1. lamp_softness: blur of its shadows, from and to.
         gloss: strength of the specular layer, at most.
         relief: strength of wrinkles and pores in the normals, at most.
         blur_px, noise: of lens and sensor, at most.
@@ -59,10 +61,12 @@ class FabricateConfig:
     roll: float = 5.0
     distance: float = 0.65
     distance_log_sigma: float = 0.25
-    face_share: tuple[float, float] = (1.15, 1.5)
+    face_share: tuple[float, float] = (1.02, 1.3)
     exposure: tuple[float, float] = (0.09, 0.42)
     white_balance: float = 0.35
-    lamp_share: float = 0.5
+    lamp_share: float = 0.6
+    lamp_strength: float = 4.0
+    lamp_softness: tuple[float, float] = (0.001, 0.02)
     gloss: float = 1.0
     relief: float = 0.22
     blur_px: float = 1.1
@@ -165,13 +169,18 @@ class FaceFabricator:
         """Light the face and take its picture."""
         c, stage = self.config, self.stage
         world = stage.model.decode(batch.coefficients.identity_coeffs, batch.coefficients.expression_coeffs)
-        _, buffer = render_gbuffer(stage.model, world_to_view(world, batch.pose), batch.camera, stage.rasterizer)
+        view = world_to_view(world, batch.pose)
+        _, buffer = render_gbuffer(stage.model, view, batch.camera, stage.rasterizer)
         openness = read_atlas(stage.uv_openness.expand(draw.count, -1, -1, -1), buffer.uv)
         normals = self._relief(draw, buffer)
         light = self._light(draw)
         surface = read_atlas(albedo, buffer.uv)
         shading = positive(irradiance(light, normals) / math.pi) * openness
-        image = surface * shading + self._gloss(draw, buffer, normals, light) * openness
+        gloss = c.gloss * draw.uniform(1)[..., None, None]
+        image = surface * shading + gloss * self._gloss(draw, buffer, normals, light) * openness
+        diffuse, highlight = self._lamp(draw, view, buffer, normals)
+        image = image + surface * diffuse + gloss * highlight
+        shading = shading + diffuse
         skin = buffer.skin_coverage.float() * (surface.mean(1, keepdim=True) > 0)
         image = torch.where(buffer.skin_coverage, image, 0.45 * shading * buffer.coverage)
         cast = self._white_balance(draw, light)
@@ -184,18 +193,29 @@ class FaceFabricator:
         return self._camera(draw, image.clamp(0, 1))
 
     def _light(self, draw: Draw) -> Float[Tensor, "batch 3 25"]:
-        """Surroundings, turned at random (about the vertical freely, otherwise a little), sometimes with a lamp."""
+        """Surroundings, turned at random: about the vertical freely, otherwise a little."""
         pick = torch.randint(len(self.environments), (draw.count,), generator=draw.generator, device=draw.device)
         around = draw.uniform() * 360
         tilt = draw.normal() * 12
         turn = euler_degrees_to_matrix(around, tilt, tilt * 0)
-        light = rotate_sh(self.environments[pick], turn[:, None])
-        direction = unit(draw.normal(3) + draw.like([0.0, 0.5, 0.6]))[:, :, None, None]
-        lamp = sh_basis_image(direction, 4)[:, None, :, 0, 0] * torch.exp(0.15 * draw.normal(3))[..., None]
-        strength = draw.chance(self.config.lamp_share) * draw.uniform() * 6
-        # A lamp of some size: higher bands are weaker.
-        bands = draw.like([1.0] + [0.95] * 3 + [0.85] * 5 + [0.7] * 7 + [0.5] * 9)
-        return light + strength[:, None, None] * lamp * bands
+        return rotate_sh(self.environments[pick], turn[:, None])
+
+    def _lamp(
+        self, draw: Draw, vertices_view: Tensor, buffer: GBuffer, normals: Tensor
+    ) -> tuple[Float[Tensor, "batch 3 height width"], Float[Tensor, "batch 3 height width"]]:
+        """Return shading and highlights of a lamp with cast shadows; 0 on faces that have none."""
+        c, stage = self.config, self.stage
+        direction = unit(draw.normal(3) + draw.like([0.0, 0.5, 0.8]))
+        softness = torch.exp(draw.between(*(math.log(value) for value in c.lamp_softness)))
+        seen = lamp_visibility(
+            vertices_view, stage.model.triangles, buffer.position_view, direction, softness, stage.rasterizer
+        )
+        strength = draw.chance(c.lamp_share) * draw.uniform() ** 1.5 * c.lamp_strength
+        colour = strength[:, None] * torch.exp(0.15 * draw.normal(3))
+        radiance = seen * colour[:, :, None, None]
+        exponent = torch.exp(draw.between(math.log(6.0), math.log(50.0)))
+        highlight = lamp_highlight(buffer, normals, direction, exponent, F0_SKIN)
+        return radiance * lamp_diffuse(normals, direction), radiance * highlight
 
     def _relief(self, draw: Draw, buffer: GBuffer) -> Float[Tensor, "batch 3 height width"]:
         """Normals with wrinkles and pores, which belong to the shading and not to the albedo."""
@@ -220,8 +240,7 @@ class FaceFabricator:
         bands = draw.like([1.0] + [0.92] * 3 + [0.8] * 5 + [0.6] * 7 + [0.45] * 9)
         seen = torch.einsum("bck,bkhw->bchw", light * bands, sh_basis_image(mirror, 4)).clamp(min=0)
         fresnel = F0_SKIN + (1 - F0_SKIN) * (1 - cosine) ** 5
-        strength = self.config.gloss * draw.uniform(1)[..., None, None]
-        return strength * fresnel * seen
+        return fresnel * seen
 
     def _white_balance(self, draw: Draw, light: Tensor) -> Tensor:
         """Factors that take most of the light's colour out."""

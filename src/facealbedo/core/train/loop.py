@@ -16,7 +16,7 @@ from facealbedo.core.train.batch import CropSource, mirror_batch
 from facealbedo.core.train.checkpoint import checkpoint_to_bytes, restore_checkpoint
 from facealbedo.core.train.config import TrainConfig, TrainingError
 from facealbedo.core.train.guard import FiniteGuard
-from facealbedo.core.train.sampler import ShuffledRows, step_generator
+from facealbedo.core.train.sampler import ShuffledRows, mixed_seed, step_generator
 from facealbedo.core.train.scene import Scene, Stage, concatenate, make_scene
 from facealbedo.core.train.schedule import learning_rate, progress
 from facealbedo.core.train.state import TrainState, fresh_state, update_average
@@ -48,6 +48,10 @@ class TrainLog(Protocol):
 
     def numbers(self, step: int, values: dict[str, float]) -> None:
         """Take numbers of a step."""
+        ...
+
+    def picture(self, step: int, image_srgb: Tensor) -> None:
+        """Take a picture, [3, height, width] in [0, 1]."""
         ...
 
 
@@ -89,10 +93,10 @@ def train(config: TrainConfig, crew: Crew) -> TrainState:
     forward = prepare_forward(config, crew, state)
     guard = FiniteGuard(crew.stage.device)
     meter = Meter(config, crew)
-    rows = ShuffledRows(max(_count(crew), 1), config.n_photos, config.seed, crew.rank, crew.world_size)
+    sitters = Sitters(config, crew)
     while state.step < config.steps:
         try:
-            scene = see(config, crew, rows, state.step)
+            scene = sitters.see(state.step)
             loss, terms = forward(scene, progress(config, state.step))
             norm = descend(config, state, guard, loss, terms)
         except torch.cuda.OutOfMemoryError as error:
@@ -151,20 +155,44 @@ def prepare_forward(config: TrainConfig, crew: Crew, state: TrainState) -> Forwa
     return forward
 
 
-def see(config: TrainConfig, crew: Crew, rows: ShuffledRows, step: int) -> Scene:
-    """Make the scene of a step: photos, half of them mirrored, and fabricated faces."""
-    device = crew.stage.device
-    generator = step_generator(config.seed, step, crew.rank, device)
-    scenes = []
-    if config.n_photos and crew.photos is not None:
-        batch = crew.photos.fetch(rows.rows(step), device)
+class Sitters:
+    """The faces of each step: a pure function of seed, step and rank."""
+
+    def __init__(self, config: TrainConfig, crew: Crew) -> None:
+        self._config, self._crew = config, crew
+        self._rows = ShuffledRows(max(_count(crew), 1), config.n_photos, config.seed, crew.rank, crew.world_size)
+        self._block: tuple[int, Scene] | None = None
+
+    def see(self, step: int) -> Scene:
+        """Make the scene of a step: photos, half of them mirrored, and fabricated faces."""
+        scenes = []
+        if self._config.n_photos and self._crew.photos is not None:
+            scenes.append(self._photographed(step, self._crew.photos))
+        if self._config.n_fabricated and self._crew.fabricator is not None:
+            scenes.append(self._fabricated(step, self._crew.fabricator))
+        return scenes[0] if len(scenes) == 1 else concatenate(*scenes)
+
+    def _photographed(self, step: int, photos: CropSource) -> Scene:
+        config, stage = self._config, self._crew.stage
+        batch = photos.fetch(self._rows.rows(step), stage.device)
+        photos.expect(self._rows.rows(step + 1))
         if config.flip:
-            flip = torch.rand(len(batch), generator=generator, device=device) < 0.5
-            batch = mirror_batch(crew.stage.model, batch, flip)
-        scenes.append(make_scene(crew.stage, batch))
-    if config.n_fabricated and crew.fabricator is not None:
-        scenes.append(crew.fabricator.make(config.n_fabricated, generator))
-    return scenes[0] if len(scenes) == 1 else concatenate(*scenes)
+            generator = step_generator(config.seed, step, self._crew.rank, stage.device)
+            flip = torch.rand(len(batch), generator=generator, device=stage.device) < 0.5
+            batch = mirror_batch(stage.model, batch, flip)
+        return make_scene(stage, batch)
+
+    def _fabricated(self, step: int, fabricator: Fabricator) -> Scene:
+        """Take the step's share of a block of faces, which is made when its first or a resumed step needs it."""
+        config = self._config
+        number, place = divmod(step, config.fabricated_block)
+        if self._block is None or self._block[0] != number:
+            seed = mixed_seed(config.seed, "fabricated")
+            generator = step_generator(seed, number, self._crew.rank, self._crew.stage.device)
+            self._block = None  # its memory can be used for the next
+            self._block = (number, fabricator.make(config.n_fabricated * config.fabricated_block, generator))
+        first = place * config.n_fabricated
+        return self._block[1][first : first + config.n_fabricated]
 
 
 def descend(

@@ -28,7 +28,8 @@ class Renders(TensorRecord):
 def render(scene: Scene, refined: RefinerOutput) -> Renders:
     """Detailed albedo in detailed light: both read from the atlas at every pixel, normals per pixel."""
     albedo = read_atlas(refined.uv_albedo, scene.uv)
-    light = shading_per_texel(read_atlas(refined.uv_illumination, scene.uv), scene.normal_view) * scene.openness
+    smooth = shading_per_texel(read_atlas(refined.uv_illumination, scene.uv), scene.normal_view)
+    light = smooth * scene.openness * read_atlas(refined.uv_log_gain, scene.uv).exp()
     return Renders(albedo * light, albedo, light)
 
 

@@ -210,3 +210,11 @@ def test_gradcheck_of_light_terms(generator):
     assert gradcheck(lambda v: light.white_light_loss(v, fitted), (x,))
     assert gradcheck(lambda v: light.global_light_loss(v, fitted), (x,))
     assert gradcheck(light.light_variation_loss, (x,))
+
+
+def test_shading_gain_counts_size_and_smooth_part():
+    mask = torch.ones(2, 1, 64, 64)
+    constant = torch.full((2, 1, 64, 64), -0.2)
+    torch.testing.assert_close(light.shading_gain_loss(constant, mask), torch.full((2,), 0.2 + 2 * 0.2))
+    stripes = constant * torch.tensor([1.0, -1.0]).repeat(32)
+    torch.testing.assert_close(light.shading_gain_loss(stripes, mask), torch.full((2,), 0.2))

@@ -51,7 +51,8 @@ def test_shapes_ranges_and_gradients(preset, light_size):
     assert output.uv_illumination.shape == (2, 27, light_size, light_size)
     assert (output.uv_albedo > 0).all()
     assert (output.uv_albedo <= 1).all()
-    (output.uv_albedo.sum() + output.uv_illumination.square().sum() + output.log_variance.sum()).backward()
+    sums = (output.uv_albedo, output.uv_illumination.square(), output.log_variance, output.uv_log_gain)
+    sum(part.sum() for part in sums).backward()
     without = [name for name, p in refiner.named_parameters() if p.grad is None]
     assert without == []
 
@@ -64,6 +65,20 @@ def test_fresh_residual_network_is_prior_and_gated_quotient():
     torch.testing.assert_close(output.uv_albedo, expected.clamp(min=1e-3))
     flat = face.sh_radiance.reshape(2, 27, 1, 1).expand_as(output.uv_illumination)
     torch.testing.assert_close(output.uv_illumination, flat)
+
+
+@pytest.mark.parametrize("gate", [-30.0, 0.3, 30.0])
+def test_albedo_times_shading_shows_a_grey_photo_whatever_the_gate_says(gate):
+    """The part of the quotient that is not pigment is light: their product does not depend on the gate."""
+    face = make_face(visible=1.0)
+    grey = face.prior_albedo * face.fitted_shading() * (1 + 0.3 * torch.rand(2, 1, 32, 32))
+    seen = UVObservation(grey, face.observation.uv_visibility, face.observation.uv_normal_view)
+    face = RefinerInput(seen, face.prior_albedo * 0.5, face.sh_radiance, face.uv_openness)
+    refiner = build_refiner(PRESETS["tiny"])
+    refiner.network.head.bias.data[3] = gate
+    output = refiner(face)
+    product = output.uv_albedo * output.uv_log_gain.exp()
+    torch.testing.assert_close(product, face.prior_albedo * log_quotient(face).exp(), atol=2e-3, rtol=2e-3)
 
 
 def test_unseen_texels_start_as_the_prior():

@@ -1,0 +1,234 @@
+"""How fast training is and where its time goes; ``make bench-train`` writes ``docs/benchmarks/train_<device>.json``.
+
+Needs fitted crops (`kedro run --pipelines preprocess,fit`). Every figure is of whole steps as training makes them:
+photos, fabricated faces, renders, losses, backward, optimiser, running mean.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from kedro.config import OmegaConfigLoader
+from torch.autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+from facealbedo.core.train.config import TrainConfig
+from facealbedo.core.train.guard import FiniteGuard
+from facealbedo.core.train.loop import Crew, Forward, Sitters, begin, descend, prepare_forward
+from facealbedo.core.train.scene import Scene
+from facealbedo.core.train.schedule import progress
+from facealbedo.core.train.state import TrainState, update_average
+from facealbedo.params.train import TrainParams
+from facealbedo.settings import CONFIG_LOADER_ARGS
+from facealbedo.training import make_crew, make_job, pick_device
+
+WARM_STEPS, PROFILED_STEPS, REPEATS = 12, 10, 5
+# The published training budget, samples.
+PAPER_SAMPLES = 2_000_000
+
+
+def main() -> None:
+    """Measure each preset and write the file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--env", default="gpu", help="Kedro environment whose parameters are measured")
+    parser.add_argument("--presets", nargs="+", default=["paper", "default"])
+    parser.add_argument("--steps", type=int, default=40, help="timed steps a repeat")
+    parser.add_argument("--data", type=Path, default=Path("data"))
+    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"))
+    args = parser.parse_args()
+    base = load_params(args.env)
+    device = pick_device(base.trainer.device)
+    report: dict[str, Any] = {"command": " ".join(["python -m facealbedo.benchmarks.train", *sys.argv[1:]])}
+    report |= describe_device(device)
+    for name in args.presets:
+        report[name] = measure_preset(base.model_copy(update={"preset": name}), device, args.steps, args.data)
+        sys.stdout.write(f"{name}: {json.dumps(report[name])}\n")
+    args.out.mkdir(parents=True, exist_ok=True)
+    target = args.out / f"train_{report['device'].lower().replace(' ', '_')}.json"
+    target.write_text(json.dumps(report, indent=1) + "\n")
+    sys.stdout.write(f"written: {target}\n")
+
+
+def load_params(env: str) -> TrainParams:
+    """Return the parameters that `kedro run --env ENV` would take."""
+    loader = OmegaConfigLoader(conf_source="conf", env=env, **CONFIG_LOADER_ARGS)
+    return TrainParams.model_validate(loader["parameters"]["train"])
+
+
+def describe_device(device: torch.device) -> dict[str, Any]:
+    """Return names and measured rates: what floors are computed from."""
+    about = {"torch": torch.__version__, "python": platform.python_version()}
+    if device.type != "cuda":
+        return {"device": "cpu", **about}
+    return {"device": torch.cuda.get_device_name(), **about, **measured_rates(device)}
+
+
+def measured_rates(device: torch.device) -> dict[str, float]:
+    """Return copy bandwidth (bytes read and written) and bf16 matrix rate."""
+    block = torch.empty(2**29, dtype=torch.uint8, device=device)
+    other = torch.empty_like(block)
+    copy_s = _seconds(lambda: other.copy_(block), 20)
+    a = torch.randn(8192, 8192, device=device, dtype=torch.bfloat16)
+    matrix_s = _seconds(lambda: a @ a, 10)
+    return {"copy_tb_per_s": 2 * 2**29 / copy_s / 1e12, "bf16_tflop_per_s": 2 * 8192**3 / matrix_s / 1e12}
+
+
+def measure_preset(params: TrainParams, device: torch.device, steps: int, data: Path) -> dict[str, Any]:
+    """Measure one preset: rate, parts of a step, what the device does, and the floor."""
+    job = make_job(params, *_tables(data), Path())
+    config = replace(job.config, checkpoint_every=0, validate_every=0, image_every=0)
+    crew = replace(make_crew(job, device, None, 0, 1), store=None, inspect=None, picture=None)
+    run = _Run(config, crew)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    started = time.perf_counter()
+    run.steps(WARM_STEPS)
+    _wait(device)
+    warm_s = time.perf_counter() - started
+    rates = [config.batch_size * steps / run.timed(steps) for _ in range(REPEATS)]
+    rate = statistics.median(rates)
+    return {
+        "batch_size": config.batch_size,
+        "resolution": config.resolution,
+        "fabricated_share": config.fabricated_share,
+        "parameters": sum(p.numel() for p in run.state.refiner.parameters()),
+        "compiled": config.compile,
+        "images_per_second": rate,
+        "images_per_second_all": rates,
+        "step_ms": 1e3 * config.batch_size / rate,
+        "warm_up_s": warm_s,
+        "peak_memory_gib": torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else None,
+        "hours_for_2m_samples": PAPER_SAMPLES / rate / 3600,
+        "parts_ms": run.parts(),
+        "network_tflop_a_step": run.network_flops() / 1e12,
+        **(run.profiled() if device.type == "cuda" else {}),
+    }
+
+
+class _Run:
+    """A training that can be stopped between its parts."""
+
+    def __init__(self, config: TrainConfig, crew: Crew) -> None:
+        self.config, self.crew = config, crew
+        self.state: TrainState = begin(config, crew)
+        self.forward: Forward = prepare_forward(config, crew, self.state)
+        self.guard = FiniteGuard(crew.stage.device)
+        self.sitters = Sitters(config, crew)
+
+    def step(self) -> None:
+        """Make one whole step."""
+        scene = self.sitters.see(self.state.step)
+        loss, terms = self.forward(scene, progress(self.config, self.state.step))
+        descend(self.config, self.state, self.guard, loss, terms)
+        self.state.step += 1
+        update_average(self.state, self.config.ema_decay, self.guard.found)
+        self.guard.raise_if_found()
+
+    def steps(self, count: int) -> None:
+        """Make several."""
+        for _ in range(count):
+            self.step()
+
+    def timed(self, count: int) -> float:
+        """Return the seconds of several, the device's work included."""
+        return _once(lambda: self.steps(count), self.crew.stage.device)
+
+    def parts(self) -> dict[str, float]:
+        """Return milliseconds of each part by itself (their sum is more than a step: nothing overlaps here)."""
+        found: dict[str, list[float]] = {
+            "scene": [],
+            "forward_and_losses": [],
+            "backward_and_optimiser": [],
+            "mean": [],
+        }
+        device, config, state = self.crew.stage.device, self.config, self.state
+        box: dict[str, Any] = {}
+        for _ in range(2 * config.fabricated_block):
+            found["scene"].append(_once(lambda: box.update(scene=self.sitters.see(state.step)), device))
+            found["forward_and_losses"].append(_once(lambda: box.update(out=self.forward(box["scene"], 0.5)), device))
+            found["backward_and_optimiser"].append(
+                _once(lambda: descend(config, state, self.guard, *box["out"]), device)
+            )
+            state.step += 1
+            found["mean"].append(_once(lambda: update_average(state, config.ema_decay, self.guard.found), device))
+        # The scene's mean, not median: fabricated faces are made for several steps at once.
+        return {
+            name: 1e3 * (statistics.mean(values) if name == "scene" else statistics.median(values))
+            for name, values in found.items()
+        }
+
+    def network_flops(self) -> float:
+        """Return the operations of the network in one step, forward and backward."""
+        scene: Scene = self.sitters.see(self.state.step)
+        refiner = self.state.average
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            refiner(scene.face)
+        return 3.0 * counter.get_total_flops()
+
+    def profiled(self) -> dict[str, Any]:
+        """Return how busy the device is and its longest kernels."""
+        device = self.crew.stage.device
+        with profile(activities=[ProfilerActivity.CUDA]) as watched:
+            wall = self.timed(PROFILED_STEPS)
+        kernels = [event for event in watched.events() if event.device_type == DeviceType.CUDA]
+        by_name: dict[str, float] = {}
+        for event in kernels:
+            by_name[event.name[:90]] = by_name.get(event.name[:90], 0.0) + event.device_time_total
+        busy = _covered([(e.time_range.start, e.time_range.end) for e in kernels])
+        longest = sorted(by_name.items(), key=lambda item: -item[1])[:25]
+        _wait(device)
+        return {
+            "device_busy_share": busy / 1e6 / wall,
+            "kernels_a_step": len(kernels) / PROFILED_STEPS,
+            "longest_kernels_ms_a_step": {name: total / 1e3 / PROFILED_STEPS for name, total in longest},
+        }
+
+
+def _covered(spans: list[tuple[float, float]]) -> float:
+    """Return the length of the union of spans."""
+    total, end = 0.0, float("-inf")
+    for start, stop in sorted(spans):
+        total += max(0.0, stop - max(start, end))
+        end = max(end, stop)
+    return total
+
+
+def _tables(data: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Path]]:
+    crops = {path.stem: path for path in sorted((data / "03_primary/crops").glob("*.jpg"))}
+    fits = pd.read_parquet(data / "04_feature/fits.parquet")
+    return fits, pd.read_parquet(data / "03_primary/faces.parquet"), crops
+
+
+def _seconds(work: Callable[[], Any], count: int) -> float:
+    device = torch.device("cuda")
+    work()
+    return _once(lambda: [work() for _ in range(count)], device) / count
+
+
+def _once(work: Callable[[], Any], device: torch.device) -> float:
+    _wait(device)
+    started = time.perf_counter()
+    work()
+    _wait(device)
+    return time.perf_counter() - started
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+if __name__ == "__main__":
+    main()

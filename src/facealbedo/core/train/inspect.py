@@ -1,0 +1,173 @@
+"""What a training looks at now and then: numbers and pictures of faces that it never learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from facealbedo.core.colour import ITA_GROUPS, ita_group, linear_to_srgb
+from facealbedo.core.lighting.sh import shading
+from facealbedo.core.metrics.albedo import albedo_errors
+from facealbedo.core.metrics.image import masked_psnr, masked_ssim
+from facealbedo.core.metrics.leakage import detail_kept, left_right_error, light_correlation
+from facealbedo.core.networks.records import RefinerInput, RefinerOutput
+from facealbedo.core.networks.refiner import Refiner, log_quotient
+from facealbedo.core.train.scene import Scene, Stage
+from facealbedo.core.train.step import render
+from facealbedo.core.types import TensorRecord
+
+# Faces whose visible skin is smaller than this (share of the region) say nothing.
+SMALLEST_SHARE = 0.05
+PREVIEW_LEVEL = 0.45
+
+Method = Callable[[RefinerInput], RefinerOutput]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Held-out faces on the device, in batches.
+
+    Attributes:
+        stage: models and masks.
+        photos: scenes of photos. fabricated: scenes with truth.
+    """
+
+    stage: Stage
+    photos: Sequence[Scene]
+    fabricated: Sequence[Scene]
+
+    @torch.no_grad()
+    def measure(self, refiner: Refiner) -> dict[str, float]:
+        """Return the means of every measure, named ``photos.psnr`` and so on."""
+        return self._measure(refiner)
+
+    @torch.no_grad()
+    def measure_baselines(self) -> dict[str, dict[str, float]]:
+        """Return the same of the prior alone and of the texture divided by the fit's shading."""
+        return {"prior": self._measure(prior_alone), "quotient": self._measure(plain_quotient)}
+
+    def _measure(self, refine: Method) -> dict[str, float]:
+        found: dict[str, list[Tensor]] = {}
+        for scene in self.photos:
+            for name, values in photo_measures(self.stage, scene, refine(scene.face)).items():
+                found.setdefault(f"photos.{name}", []).append(values)
+        for scene in self.fabricated:
+            for name, values in truth_measures(self.stage, scene, refine(scene.face)).items():
+                found.setdefault(f"fabricated.{name}", []).append(values)
+        return {name: float(torch.cat(values).nanmean()) for name, values in found.items()}
+
+    @torch.no_grad()
+    def picture(self, refiner: Refiner, count: int) -> Float[Tensor, "3 height width"]:
+        """Return a grid, a row a face, sRGB: photo, render, albedo on the face, light, relit from the left, atlas."""
+        rows: list[Tensor] = []
+        for scenes in (self.photos, self.fabricated):
+            rows += _rows(self.stage, scenes, refiner, count if scenes is self.photos else max(count // 2, 1))
+        return torch.cat(rows, dim=1).cpu() if rows else torch.zeros(3, 1, 1)
+
+
+def prior_alone(face: RefinerInput) -> RefinerOutput:
+    """Take the prior for the albedo."""
+    return _with_fitted_light(face, face.prior_albedo)
+
+
+def plain_quotient(face: RefinerInput) -> RefinerOutput:
+    """Divide the texture by the fit's shading where it is seen; the prior elsewhere."""
+    return _with_fitted_light(face, (face.prior_albedo * log_quotient(face).exp()).clamp(1e-3, 1))
+
+
+def _with_fitted_light(face: RefinerInput, uv_albedo: Tensor) -> RefinerOutput:
+    light = face.sh_radiance.reshape(-1, 27, 1, 1).expand(-1, -1, 8, 8)
+    empty = torch.zeros_like(uv_albedo[:, :1])
+    return RefinerOutput(uv_albedo, light, empty, empty, empty)
+
+
+def photo_measures(stage: Stage, scene: Scene, refined: RefinerOutput) -> dict[str, Float[Tensor, "face"]]:
+    """Measure refined faces against their photos; NaN where too little is seen.
+
+    * ``psnr``, ``ssim``: render against photo (sRGB) on the trusted face.
+    * ``leakage``: |correlation of log albedo with the fit's log shading| on seen skin.
+    * ``left_right``: difference of the blurred halves, 0-255.
+    * ``skin_detail``, ``feature_detail``: of the photo's fine detail on skin, and on brows and lips, kept; slopes.
+    """
+    mask = (scene.face_mask > 0.5).float()
+    seen = (scene.face.observation.uv_visibility > 0.3).float()
+    skin, features = seen * stage.skin_region, seen * stage.detail_region
+    enough = _enough(mask, 1.0) & _enough(skin, stage.skin_region) & _enough(features, stage.detail_region)
+    result = linear_to_srgb(render(scene, refined).image).clamp(0, 1)
+    albedo, texture = refined.uv_albedo, scene.face.observation.uv_texture
+    safe = [torch.where(enough[:, None, None, None], values, 1.0) for values in (mask, skin, features)]
+    measures = {
+        "psnr": masked_psnr(result, scene.photo_srgb, safe[0]),
+        "ssim": masked_ssim(result, scene.photo_srgb, safe[0]),
+        "leakage": light_correlation(albedo, scene.face.fitted_shading(), safe[1]).abs(),
+        "left_right": _left_right(albedo, safe[1]),
+        "skin_detail": detail_kept(albedo, texture, safe[1]),
+        "feature_detail": detail_kept(albedo, texture, safe[2]),
+    }
+    return {name: torch.where(enough, values, torch.nan) for name, values in measures.items()}
+
+
+def truth_measures(stage: Stage, scene: Scene, refined: RefinerOutput) -> dict[str, Float[Tensor, "face"]]:
+    """Measure refined fabricated faces against their albedo: CIEDE2000 and ITA, raw and scaled, and by ITA group."""
+    if scene.truth is None:
+        raise ValueError("these faces have no truth to compare with")
+    region = stage.face_region * stage.atlas_mask
+    errors = albedo_errors(refined.uv_albedo, scene.truth.uv_albedo, region, stage.skin_region)
+    group = ita_group(errors.ita_true)
+    measures = {
+        "delta_e": errors.delta_e,
+        "delta_e_aligned": errors.delta_e_aligned,
+        "ita_error": (errors.ita - errors.ita_true).abs(),
+    }
+    for index, names in enumerate(ITA_GROUPS):
+        measures[f"delta_e_aligned.{names.name.replace(' ', '_')}"] = torch.where(
+            group == index, errors.delta_e_aligned, torch.nan
+        )
+    return measures
+
+
+def _left_right(albedo: Tensor, mask: Tensor) -> Tensor:
+    """`left_right_error`, NaN for faces of which no texel is seen on both sides."""
+    both = (mask * mask.flip(-1)).sum((1, 2, 3)) > 0
+    some = torch.where(both[:, None, None, None], mask, 1.0)
+    return torch.where(both, left_right_error(albedo, some), torch.nan)
+
+
+def _enough(mask: Tensor, region: Tensor | float) -> Tensor:
+    whole = region.sum() if isinstance(region, Tensor) else mask[0].numel() * 0.5
+    return mask.sum((1, 2, 3)) > SMALLEST_SHARE * whole
+
+
+def _rows(stage: Stage, scenes: Sequence[Scene], refiner: Refiner, count: int) -> list[Tensor]:
+    rows: list[Tensor] = []
+    for scene in scenes:
+        if len(rows) >= count:
+            break
+        part: TensorRecord = scene[: count - len(rows)]
+        rows += list(_cells(stage, part, refiner))  # type: ignore[arg-type]
+    return rows
+
+
+def _cells(stage: Stage, scene: Scene, refiner: Refiner) -> Tensor:
+    """Return the pictures of each face side by side, [face, 3, height, width], sRGB."""
+    refined = refiner(scene.face)
+    made = render(scene, refined)
+    mask = scene.face_mask
+    lamp = scene.face.sh_radiance.new_zeros(1, 3, 9)
+    lamp[..., 0], lamp[..., 3], lamp[..., 1], lamp[..., 2] = 1.6, -1.9, 0.5, 0.9
+    relit = made.albedo * shading(lamp.expand(len(mask), -1, -1), scene.normal_view).clamp(min=0) * scene.openness
+    level = PREVIEW_LEVEL * (scene.normal_view.abs().sum(1, keepdim=True) > 0)
+    linear = (
+        made.image * (mask > 0), made.albedo * (level > 0), made.shading * level, relit,
+        refined.uv_albedo * stage.atlas_mask, scene.face.prior_albedo * stage.atlas_mask,
+        scene.face.observation.uv_texture * (scene.face.observation.uv_visibility > 0.05),
+    )  # fmt: skip
+    if scene.truth is not None:
+        linear = (*linear[:-2], scene.truth.uv_albedo * stage.atlas_mask, linear[-1])
+    size = scene.photo_srgb.shape[-2:]
+    fitted = [torch.nn.functional.interpolate(image, size=size, mode="area") for image in linear]
+    return torch.cat([scene.photo_srgb, *(linear_to_srgb(image.clamp(0, 1)) for image in fitted)], dim=3)
