@@ -25,8 +25,14 @@ class QuotientConfig:
         shading_floor: fraction of the face's median shading below which the quotient is not trusted at all: there the
             division would amplify noise and every error of the light.
         saturation: linear value above which a texel counts as burnt out.
-        max_log_ratio: largest believable |log(albedo / prior)|; the quotient is softly limited to it, which keeps
-            highlights and cast shadows from being taken for pigment.
+        max_darker, max_brighter, max_hue: largest believable log(albedo / prior), natural: of the level downward and
+            upward, and of a colour about its level. The quotient is softly limited to it, which keeps highlights and
+            cast shadows from being taken for pigment. Brows and moles are much darker than the prior; hardly anything
+            on a face is much brighter.
+        even_share, uneven_share: how much is believed of broad differences from the prior that both sides of the face
+            share, and of those that they do not: the less alike the sides, the likelier it is light that order 2 cannot
+            follow. Detail is always kept.
+        broad_cells: differences are broad that outlast averaging over a grid of this many cells a side.
         mirror_trust: factor on the trust of mirrored texels.
         carry_cells: beyond the seen part the local ratio is carried on over about one cell of a grid of this many
             cells a side; farther away the ratio is that of the whole face.
@@ -34,7 +40,12 @@ class QuotientConfig:
 
     shading_floor: float = 0.12
     saturation: float = 0.97
-    max_log_ratio: float = 1.1
+    max_darker: float = 1.1
+    max_brighter: float = 0.5
+    max_hue: float = 0.5
+    even_share: float = 0.7
+    uneven_share: float = 0.3
+    broad_cells: int = 32
     mirror_trust: float = 0.8
     carry_cells: int = 16
 
@@ -76,6 +87,7 @@ def quotient_albedo(
     own_trust = own_trust if region is None else own_trust * region
     log_ratio = _limited_log_ratio(observation.uv_texture, shading, prior_albedo, settings)
     mirror_trust = own_trust.flip(-1) * settings.mirror_trust
+    log_ratio = _without_uneven_light(log_ratio, own_trust, settings)
     residual = _complete(log_ratio, own_trust, mirror_trust, settings.carry_cells)
     albedo = (prior_albedo * residual.exp()).clamp(min=1e-4, max=1.0)
     return QuotientResult(albedo, own_trust)
@@ -97,8 +109,22 @@ def _trust(observation: UVObservation, shading: Tensor, settings: QuotientConfig
 def _limited_log_ratio(texture: Tensor, shading: Tensor, prior: Tensor, settings: QuotientConfig) -> Tensor:
     """Return log(texture / (shading * prior)), softly limited."""
     ratio = texture.clamp(min=1e-4).log() - shading.clamp(min=1e-4).log() - prior.clamp(min=1e-4).log()
-    limit = settings.max_log_ratio
-    return limit * torch.tanh(ratio / limit)
+    level = ratio.mean(1, keepdim=True)
+    # Level and hue apart: limiting each colour on its own would turn a highlight's hue.
+    largest = torch.where(level > 0, settings.max_brighter, settings.max_darker)
+    return largest * torch.tanh(level / largest) + settings.max_hue * torch.tanh((ratio - level) / settings.max_hue)
+
+
+def _without_uneven_light(log_ratio: Tensor, trust: Tensor, settings: QuotientConfig) -> Tensor:
+    """Shrink broad differences from the prior, those of one side of the face more than those of both."""
+    size = (log_ratio.shape[-2], log_ratio.shape[-1])
+    depth = int(math.log2(max(1, size[0] // settings.broad_cells)))
+    total = _low_pass(trust, depth, size)
+    known = torch.where(trust > 0, log_ratio, 0.0)
+    broad = _low_pass(known * trust, depth, size) / total.clamp(min=1e-6)
+    both = total + total.flip(-1)
+    even = (broad * total + broad.flip(-1) * total.flip(-1)) / both.clamp(min=1e-6)
+    return log_ratio - broad + settings.even_share * even + settings.uneven_share * (broad - even)
 
 
 def _complete(log_ratio: Tensor, own_trust: Tensor, mirror_trust: Tensor, carry_cells: int) -> Tensor:

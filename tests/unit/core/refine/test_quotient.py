@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from facealbedo.core.refine.pyramid import blend_multiband, pull_push
-from facealbedo.core.refine.quotient import quotient_albedo
+from facealbedo.core.refine.quotient import QuotientConfig, quotient_albedo
 from facealbedo.core.types import UVObservation
 
 SIZE = 64
@@ -29,15 +29,42 @@ def generator() -> torch.Generator:
     return torch.Generator().manual_seed(3)
 
 
-def test_fully_seen_face_gives_texture_over_shading(generator: torch.Generator) -> None:
-    albedo = smooth_map(generator, 0.2, 0.5)
+def test_fully_seen_face_gives_texture_over_shading_when_all_is_believed(generator: torch.Generator) -> None:
+    albedo = smooth_map(generator, 0.25, 0.45).mean(1, keepdim=True) * torch.tensor([1.1, 1.0, 0.9]).view(1, 3, 1, 1)
     shading = smooth_map(generator, 0.5, 1.5)
     prior = torch.full_like(albedo, 0.35)
-    result = quotient_albedo(observation(albedo * shading, torch.ones(1, 1, SIZE, SIZE)), shading, prior)
-    # tanh(r / 1.1) * 1.1 differs from r by r^3 / (3 * 1.1^2): |r| <= 0.56 here, so at most 5 %.
+    believe = QuotientConfig(even_share=1, uneven_share=1)
+    seen = observation(albedo * shading, torch.ones(1, 1, SIZE, SIZE))
+    result = quotient_albedo(seen, shading, prior, believe)
+    # m * tanh(r / m) differs from r by r^3 / (3 m^2): level up to 0.25 of 0.5 and -0.34 of 1.1, hue up to 0.11 of 0.5.
     log_error = (result.uv_albedo.log() - albedo.log()).abs()
-    assert log_error.max() < 0.05
-    assert log_error.median() < 0.005
+    assert log_error.max() < 0.03
+    assert log_error.median() < 0.003
+
+
+def test_light_from_one_side_is_believed_less_than_what_both_sides_share() -> None:
+    prior = torch.full((1, 3, SIZE, SIZE), 0.3)
+    across = torch.linspace(-0.2, 0.2, SIZE).expand(1, 3, SIZE, SIZE)
+    down = across.transpose(2, 3)
+    seen = torch.ones(1, 1, SIZE, SIZE)
+    config = QuotientConfig()
+    inner = (slice(None), slice(None), slice(16, 48), slice(16, 48))
+    for offset, share in ((across, config.uneven_share), (down, config.even_share)):
+        albedo = quotient_albedo(observation(prior * offset.exp(), seen), torch.ones_like(prior), prior).uv_albedo
+        # The soft limit takes less than 2 % of an offset of 0.1.
+        torch.testing.assert_close((albedo / prior).log()[inner], share * offset[inner], atol=2e-3, rtol=0.03)
+
+
+def test_a_mole_stays_and_a_highlight_keeps_the_hue_of_the_skin() -> None:
+    prior = torch.tensor([0.5, 0.3, 0.2]).view(1, 3, 1, 1).expand(1, 3, SIZE, SIZE)
+    texture = prior.clone()
+    texture[..., 20, 20] *= 0.5
+    texture[..., 40, 40] *= 1.8
+    seen = observation(texture, torch.ones(1, 1, SIZE, SIZE))
+    albedo = quotient_albedo(seen, torch.ones_like(prior), prior).uv_albedo
+    ratio = albedo / prior
+    assert ratio[..., 20, 20].max() < 0.6
+    torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio), atol=1e-4, rtol=1e-4)
 
 
 def test_unseen_face_gives_the_prior(generator: torch.Generator) -> None:
