@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from facealbedo.core.geometry.projection import project
+from facealbedo.core.render.triton_paths import fused
 from facealbedo.core.types import Camera, Fragments
 
 # How far the exact barycentrics may leave [0, 1] before a triangle counts as a needle, of which the grid of the
@@ -25,6 +26,12 @@ def with_gradients(
     Ids stay as they are; so silhouettes carry no gradient. Values agree with the rasteriser's to its sub-pixel grid.
     For needles thinner than that grid the rasteriser's values stay, without gradient.
     """
+    if kernels := fused(vertices_view, fragments.barycentrics, camera.focal_px, camera.principal_px):
+        drawn = fragments.barycentrics, fragments.depth, fragments.triangle_id
+        seen = kernels.attach_gradients(
+            *drawn, triangles, vertices_view, camera.focal_px, camera.principal_px, _TOLERANCE
+        )
+        return Fragments(fragments.triangle_id, *seen)
     covered = fragments.triangle_id >= 0
     corners = _corner_indices(fragments.triangle_id, triangles)
     points_px, depth = _project_safely(vertices_view, camera)

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from facealbedo.core.render import cpu_kernels
+from facealbedo.core.render.triton_paths import fused
 from facealbedo.core.types import Fragments
 
 
@@ -40,6 +41,9 @@ def interpolate(
     if cpu_kernels.usable(attributes, fragments.barycentrics):
         ids, weights = fragments.triangle_id.flatten(1), fragments.barycentrics.flatten(1, 2)
         return cpu_kernels.blend_corners(attributes, triangles, ids, weights).unflatten(2, (height, width))
+    if kernels := fused(attributes, fragments.barycentrics):
+        ids, weights = fragments.triangle_id.flatten(1), fragments.barycentrics.flatten(1, 2)
+        return kernels.blend_corners(attributes, triangles, ids, weights).unflatten(2, (height, width))
     covered = covered_by(fragments, triangles.shape[0])
     corners = triangles.long().index_select(0, torch.where(covered, fragments.triangle_id, 0).long().reshape(-1))
     weights = torch.where(covered[..., None], fragments.barycentrics, 0.0).to(attributes.dtype).reshape(-1, 3)

@@ -23,17 +23,19 @@ def _project_vertices(vertices, focal, centre_x, centre_y, near, guard, points, 
     """Write pixel and grid coordinates and 1/depth of each vertex; 1/depth is 0 for one that no triangle may use."""
     for vertex in range(vertices.shape[0]):
         depth = -np.float64(vertices[vertex, 2])
-        x = focal * np.float64(vertices[vertex, 0]) / depth + centre_x
-        y = -focal * np.float64(vertices[vertex, 1]) / depth + centre_y
+        inverse_depth[vertex] = 0.0
         # Written so that NaN fails.
-        if depth >= near and depth < np.inf and abs(x) < guard and abs(y) < guard:
+        if not (depth >= near and depth < np.inf):
+            continue
+        inverse = 1.0 / depth
+        x = focal * np.float64(vertices[vertex, 0]) * inverse + centre_x
+        y = -focal * np.float64(vertices[vertex, 1]) * inverse + centre_y
+        if abs(x) < guard and abs(y) < guard:
             points[vertex, 0] = x
             points[vertex, 1] = y
             snapped[vertex, 0] = np.int64(np.floor(x * _ONE + 0.5))
             snapped[vertex, 1] = np.int64(np.floor(y * _ONE + 0.5))
-            inverse_depth[vertex] = 1.0 / depth
-        else:
-            inverse_depth[vertex] = 0.0
+            inverse_depth[vertex] = inverse
 
 
 @compile_kernel
@@ -113,20 +115,18 @@ def _resolve_rows(points, inverse_depth, triangles, first_row, last_row, triangl
             w0, w1, w2 = x1 * y2 - x2 * y1, x2 * y0 - x0 * y2, x0 * y1 - x1 * y0
             if w0 + w1 + w2 < 0:
                 w0, w1, w2 = -w0, -w1, -w2
-            w0, w1, w2 = (
-                max(w0, 0.0) * inverse_depth[a],
-                max(w1, 0.0) * inverse_depth[b],
-                max(w2, 0.0) * inverse_depth[c],
-            )
+            w0, w1, w2 = max(w0, 0.0), max(w1, 0.0), max(w2, 0.0)
+            screen = w0 + w1 + w2
+            w0, w1, w2 = w0 * inverse_depth[a], w1 * inverse_depth[b], w2 * inverse_depth[c]
             total = w0 + w1 + w2
             if total > 0:
-                w0, w1, w2 = w0 / total, w1 / total, w2 / total
+                scale = 1.0 / total
             else:  # a needle without area before snapping
-                w0, w1, w2 = 1.0, 0.0, 0.0
-            barycentrics[row, column, 0] = w0
-            barycentrics[row, column, 1] = w1
-            barycentrics[row, column, 2] = w2
-            depth[row, column] = w0 / inverse_depth[a] + w1 / inverse_depth[b] + w2 / inverse_depth[c]
+                w0, w1, w2, screen, scale = inverse_depth[a], 0.0, 0.0, 1.0, 1.0 / inverse_depth[a]
+            barycentrics[row, column, 0] = w0 * scale
+            barycentrics[row, column, 1] = w1 * scale
+            barycentrics[row, column, 2] = w2 * scale
+            depth[row, column] = screen * scale
 
 
 class NumbaRasterizer:

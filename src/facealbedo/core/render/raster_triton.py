@@ -45,11 +45,11 @@ def _project(vertices, index, n_vertices, focal, centre_x, centre_y, wanted):
     depth = -tl.load(at + 2, mask=exists, other=0.0).to(tl.float64)
     # Written so that NaN fails.
     before = (depth >= _NEAR) & (depth < float("inf"))
-    safe = tl.where(before, depth, 1.0)
-    x = focal * x / safe + centre_x
-    y = -focal * y / safe + centre_y
+    inverse = 1.0 / tl.where(before, depth, 1.0)
+    x = focal * x * inverse + centre_x
+    y = -focal * y * inverse + centre_y
     usable = before & (tl.abs(x) < _GUARD) & (tl.abs(y) < _GUARD)
-    return tl.where(usable, x, 0.0), tl.where(usable, y, 0.0), tl.where(usable, 1.0 / safe, 0.0)
+    return tl.where(usable, x, 0.0), tl.where(usable, y, 0.0), tl.where(usable, inverse, 0.0)
 
 
 @triton.jit
@@ -255,16 +255,16 @@ def _resolve(
     x2, y2 = x2 - x, y2 - y
     w0, w1, w2 = x1 * y2 - x2 * y1, x2 * y0 - x0 * y2, x0 * y1 - x1 * y0
     sign = tl.where(w0 + w1 + w2 < 0, -1.0, 1.0)
-    w0 = tl.maximum(w0 * sign, 0.0) * iz0
-    w1 = tl.maximum(w1 * sign, 0.0) * iz1
-    w2 = tl.maximum(w2 * sign, 0.0) * iz2
+    w0, w1, w2 = tl.maximum(w0 * sign, 0.0), tl.maximum(w1 * sign, 0.0), tl.maximum(w2 * sign, 0.0)
+    screen = w0 + w1 + w2
+    w0, w1, w2 = w0 * iz0, w1 * iz1, w2 * iz2
     total = w0 + w1 + w2
     # A needle without area before snapping gets the weights of its first corner.
-    flat = covered & (total <= 0)
-    scale = tl.where(total > 0, total, 1.0)
-    w0, w1, w2 = tl.where(flat, 1.0, w0 / scale), w1 / scale, w2 / scale
-    near0, near1, near2 = tl.where(covered, iz0, 1.0), tl.where(covered, iz1, 1.0), tl.where(covered, iz2, 1.0)
-    depth = tl.where(covered, w0 / near0 + w1 / near1 + w2 / near2, float("inf"))
+    flat = total <= 0
+    w0, screen, total = tl.where(flat, iz0, w0), tl.where(flat, 1.0, screen), tl.where(flat, iz0, total)
+    scale = 1.0 / tl.where(covered, total, 1.0)
+    w0, w1, w2 = w0 * scale, w1 * scale, w2 * scale
+    depth = tl.where(covered, screen * scale, float("inf"))
     kind = depths.dtype.element_ty
     tl.store(barycentrics + out * 3, w0.to(kind), mask=exists)
     tl.store(barycentrics + out * 3 + 1, w1.to(kind), mask=exists)
@@ -304,20 +304,21 @@ class TritonRasterizer:
         ids = torch.empty(shape, dtype=torch.int32, device=device)
         barycentrics = torch.empty((*shape, 3), dtype=vertices.dtype, device=device)
         depth = torch.empty(shape, dtype=vertices.dtype, device=device)
+        warps = min(max(self._pixels_a_program // 32, 1), 4)
         bands = min(max(height * width // (n_triangles * _PIXELS_A_BAND), 1), _MOST_BANDS, height)
-        with _on(device):
+        with on_device(device):
             _draw[(triton.cdiv(n_triangles, self._triangles_a_program), bands, batch)](
                 vertices, faces, focal, principal, keys, n_vertices, n_triangles, height, width,
                 BLOCK=self._triangles_a_program, LARGE=self._large, num_warps=1, enable_fp_fusion=False,
             )  # fmt: skip
             _resolve[(triton.cdiv(height * width, self._pixels_a_program), batch)](
                 vertices, faces, focal, principal, keys, ids, barycentrics, depth, n_vertices, height, width,
-                BLOCK=self._pixels_a_program, num_warps=4, enable_fp_fusion=False,
+                BLOCK=self._pixels_a_program, num_warps=warps, enable_fp_fusion=False,
             )  # fmt: skip
         return Fragments(ids, barycentrics, depth)
 
 
-def _on(device: torch.device) -> AbstractContextManager[object]:
+def on_device(device: torch.device) -> AbstractContextManager[object]:
     """Triton launches on the current device: make it this one."""
     if device.type == "cuda" and device.index not in (None, torch.cuda.current_device()):
         return torch.cuda.device(device)

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from facealbedo.core.render import cpu_kernels
+from facealbedo.core.render.triton_paths import fused
 
 
 def sample_bilinear(
@@ -25,6 +26,8 @@ def sample_bilinear(
     """
     if cpu_kernels.usable(image, points):
         return cpu_kernels.read_pyramid([image], points.flatten(1, 2), None).unflatten(2, points.shape[1:3])
+    if kernels := fused(image, points):
+        return kernels.read_bilinear(image, points.flatten(1, 2)).unflatten(2, points.shape[1:3])
     batch, channels, height, width = image.shape
     x = (points[..., 0] - 0.5).nan_to_num().clamp(0, width - 1)
     y = (points[..., 1] - 0.5).nan_to_num().clamp(0, height - 1)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from facealbedo.core.lighting import sh
 from facealbedo.core.render.sampling import sample_uv
+from facealbedo.core.render.triton_paths import fused
 from facealbedo.core.types import GBuffer, Lighting
 
 
@@ -49,6 +50,17 @@ def shading_detailed(
         shadow: see `shading_global`.
     """
     return _finish(sh.irradiance_per_texel(illumination, normals_view), ambient_occlusion, shadow)
+
+
+def _irradiance_read(uv_illumination: Tensor, buffer: GBuffer) -> Tensor:
+    """Irradiance at every pixel under the light that the atlas has there."""
+    kernels = fused(uv_illumination, buffer.uv, buffer.normal_view)
+    if kernels is None or uv_illumination.shape[1] != 27:
+        return sh.irradiance_per_texel(sample_uv(uv_illumination, buffer.uv), buffer.normal_view)
+    size = buffer.uv.new_tensor([uv_illumination.shape[3], uv_illumination.shape[2]])
+    points = (buffer.uv.permute(0, 2, 3, 1) * size).flatten(1, 2)
+    light: Tensor = kernels.illuminate(uv_illumination, points, buffer.normal_view.flatten(2))
+    return light.unflatten(2, buffer.uv.shape[2:])
 
 
 def _finish(light: Tensor, ambient_occlusion: Tensor | None, shadow: Tensor | None) -> Tensor:
@@ -94,8 +106,8 @@ def shade(
         shading = shading_global(lighting, buffer.normal_view, ambient_occlusion, shadow)
     else:
         assert uv_illumination is not None  # noqa: S101 (for the type checker; checked above)
-        illumination = sample_uv(uv_illumination, buffer.uv)
-        shading = shading_detailed(illumination, buffer.normal_view, ambient_occlusion, shadow)
+        light = _irradiance_read(uv_illumination, buffer)
+        shading = _finish(light, ambient_occlusion, shadow)
     return torch.where(buffer.skin_coverage, albedo * shading, 0.0)
 
 
