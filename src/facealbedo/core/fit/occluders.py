@@ -37,8 +37,11 @@ class OccluderConfig:
     Attributes:
         dark_log, bright_log, chroma_log: residuals (natural log) of the fitted face beyond which a texel is not
             skin, wherever it lies: deep cast shadow, burnt-out highlight, frame of glasses, paint.
-        usual: the limits are at least this multiple of what four fifths of the inner face keep to: a hard light or a
+        usual: the limits are at least this multiple of what two thirds of the inner face keep to: a hard light or a
             misjudged tone makes all residuals larger.
+        least_glasses: share of the surroundings of the eyes that has to be no skin before all of it is called glasses.
+        line_log: how much darker than its surroundings a line between brows and cheeks may be a frame of glasses;
+        least_frames: share of the place of frames that has to be such lines.
         gloss: by how much of chroma_log more the hue may differ, a unit of log brightness above the fit: gloss adds the
             light's own colour, which on dark skin is far from the skin's. shade: the same, a unit of darkness.
         band_texels: width of the band beyond the oval from which hair is learned, texels of 1/128 of the atlas.
@@ -53,7 +56,10 @@ class OccluderConfig:
     chroma_log: float = 0.6
     gloss: float = 2.0
     shade: float = 0.7
-    usual: float = 1.7
+    usual: float = 2.1
+    least_glasses: float = 0.45
+    line_log: float = 0.8
+    least_frames: float = 0.15
     band_texels: int = 9
     skin_like: float = 12.0
     least_hair: float = 0.08
@@ -68,12 +74,15 @@ class OccluderMaps(TensorRecord):
     * ``skin``: where the face's skin is learned. ``band``: where hair is learned.
     * ``depth``: distance from the oval's border inward, texels; 0 outside.
     * ``passable``: 0 at brows, sockets, lips and beard, which may be dark or coarse and are the face's own.
+    * ``glasses``: what dark glasses cover. ``frames``: where frames of glasses may run, brows and lids left out.
     """
 
     skin: Float[Tensor, "1 1 height width"]
     band: Float[Tensor, "1 1 height width"]
     depth: Float[Tensor, "1 1 height width"]
     passable: Float[Tensor, "1 1 height width"]
+    glasses: Float[Tensor, "1 1 height width"]
+    frames: Float[Tensor, "1 1 height width"]
 
 
 def occluder_maps(model: FaceModel, config: OccluderConfig | None = None) -> OccluderMaps:
@@ -96,6 +105,8 @@ def occluder_maps(model: FaceModel, config: OccluderConfig | None = None) -> Occ
         band=band.float()[None, None],
         depth=torch.from_numpy(depth).to(mask.device)[None, None],
         passable=(1 - features)[None, None],
+        glasses=torch.maximum(sockets, region("under_eye"))[None, None],
+        frames=_frames(region("under_eye"), sockets)[None, None] * (region("face") > 0.5),
     )
 
 
@@ -103,6 +114,20 @@ def _closed(mask: Float[Tensor, "height width"]) -> Float[Tensor, "height width"
     """Close the gap between brow and lid, which lies in the shade of the brow."""
     grown = F.max_pool2d(mask[None, None], 9, 1, 4)
     return -F.max_pool2d(-grown, 9, 1, 4)[0, 0]
+
+
+def _frames(
+    under_eye: Float[Tensor, "height width"], sockets: Float[Tensor, "height width"]
+) -> Float[Tensor, "height width"]:
+    """Return how far the rows between brows and cheeks are from brows and lids, whose lashes and folds are dark lines.
+
+    1 well away from them, 0.01 near them (a frame's lines go on there, but prove nothing), 0 on them and elsewhere.
+    """
+    rows = (torch.maximum(under_eye, sockets) > 0.5).any(1).nonzero().flatten()
+    place = torch.zeros_like(sockets)
+    place[int(rows.min()) : int(rows.max()) + 3] = 1
+    near, nearer = (F.max_pool2d(sockets[None, None], 2 * width + 1, 1, width)[0, 0] for width in (3, 1))
+    return place * torch.where(near < 0.5, 1.0, 0.01) * (nearer < 0.5)
 
 
 def own_skin(
@@ -130,7 +155,8 @@ def own_skin(
     reflected = _pooled(logs[0] - logs[1], visibility, share, factor)
     residual = _pooled(logs[0] - logs[1] - logs[2], visibility, share, factor)
     features = torch.cat([_level_and_chroma(reflected), _contrast(logs[0].mean(1, keepdim=True), factor)], dim=1)
-    other = torch.maximum(_hair(features, share, maps, settings), _unlike_model(residual, share, maps, settings))
+    hair = _hair(features, share, maps, settings)
+    other = torch.maximum(hair, _unlike_model(residual, share * (1 - hair), maps, settings))
     # What surrounds an occluder is its blurred border.
     spread = F.avg_pool2d(F.max_pool2d(other, 3, 1, 1), 3, 1, 1, count_include_pad=False)
     size = (texture.shape[-2], texture.shape[-1])
@@ -231,21 +257,57 @@ def _connected(likely: Tensor, depth: Tensor) -> Tensor:
     return torch.minimum(wide, likely)
 
 
-def _unlike_model(residual: Tensor, share: Tensor, maps: OccluderMaps, settings: OccluderConfig) -> Tensor:
+def _unlike_model(
+    residual: Tensor, share: Tensor, maps: OccluderMaps, settings: OccluderConfig
+) -> Float[Tensor, "batch 1 height width"]:
     """Return 1 where a texel is far darker, brighter or of another hue than the fitted face in its light, soft."""
     blurred = F.avg_pool2d(residual, 5, stride=1, padding=2, count_include_pad=False)
     level = blurred.mean(1, keepdim=True)
     chroma = (blurred - level).abs().amax(1, keepdim=True)
-    # Skin shines on itself: its shade is redder, which hair, frames and cloth are not.
-    warmth = ((blurred[:, :1] - blurred[:, 2:]) / 2).clamp(min=0)
+    # Gloss adds the light's own colour. Skin shines on itself: its shade is redder, as no hair, frame or cloth is.
     hue_limit = settings.chroma_log * (1 + settings.gloss * level.clamp(min=0) - settings.shade * level.clamp(max=0))
+    parts = (-(level + _warmth(blurred)) / settings.dark_log, level / settings.bright_log, chroma / hue_limit)
     inner = share * maps.skin
-    parts = (-(level + warmth) / settings.dark_log, level / settings.bright_log, chroma / hue_limit)
     excess = torch.stack([part / (settings.usual * _usual(part, inner)).clamp(min=1) for part in parts]).amax(0)
-    return ((excess - 0.85) / 0.3).clamp(0, 1) * maps.passable
+    worn = torch.maximum(
+        _dark_glasses(_soft(excess), share, maps, settings), _frames_worn(residual, share, maps, settings)
+    )
+    return torch.maximum(_soft(excess * maps.passable), worn)
+
+
+def _soft(excess: Tensor) -> Tensor:
+    return ((excess - 0.85) / 0.3).clamp(0, 1)
+
+
+def _warmth(residual: Tensor) -> Tensor:
+    """Return how much redder a texel is than the fitted face, natural log of red over blue, halved."""
+    return ((residual[:, :1] - residual[:, 2:]) / 2).clamp(min=0)
+
+
+def _dark_lines(residual: Tensor) -> Tensor:
+    """Return by how much a texel is darker than what lies on both sides of it (black-hat), less where it is redder."""
+    level = residual.mean(1, keepdim=True) + _warmth(residual)
+    level = F.avg_pool2d(level, 3, 1, 1, count_include_pad=False)
+    return -F.max_pool2d(-F.max_pool2d(level, 9, 1, 4), 9, 1, 4) - level
+
+
+def _dark_glasses(excess: Tensor, share: Tensor, maps: OccluderMaps, settings: OccluderConfig) -> Tensor:
+    """Return the place of glasses where most of what is seen around the eyes is no skin; nothing elsewhere."""
+    around = share * maps.glasses * (maps.depth > 0)
+    covered = (excess * around).sum((1, 2, 3), keepdim=True) / around.sum((1, 2, 3), keepdim=True).clamp(min=1e-6)
+    worn = ((covered - settings.least_glasses) / 0.1).clamp(0, 1)
+    return worn * torch.maximum(F.max_pool2d(maps.glasses, 5, 1, 2), excess * (maps.frames > 0))
+
+
+def _frames_worn(residual: Tensor, share: Tensor, maps: OccluderMaps, settings: OccluderConfig) -> Tensor:
+    """Return dark lines across nose, temples and cheeks, if there are more of them than wrinkles and lashes make."""
+    lines = _soft(_dark_lines(residual) / settings.line_log) * (maps.frames > 0)
+    away = share * maps.frames
+    covered = (lines * away).sum((1, 2, 3), keepdim=True) / away.sum((1, 2, 3), keepdim=True).clamp(min=1e-6)
+    return lines * ((covered - settings.least_frames) / 0.05).clamp(0, 1)
 
 
 def _usual(values: Tensor, weight: Tensor) -> Float[Tensor, "batch 1 1 1"]:
-    """Return what four fifths of the seen inner face keep to; 0 where nothing is seen."""
+    """Return what two thirds of the seen inner face keep to; 0 where nothing is seen."""
     known = torch.where(weight > 0.5, values, torch.nan).flatten(1)
-    return torch.nan_to_num(known.nanquantile(0.8, dim=1))[:, None, None, None]
+    return torch.nan_to_num(known.nanquantile(0.67, dim=1))[:, None, None, None]

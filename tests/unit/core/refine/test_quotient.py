@@ -85,7 +85,8 @@ def test_unseen_half_is_the_mirror_of_the_seen_half(generator: torch.Generator) 
     right, left = result.uv_albedo[..., SIZE // 2 + 4 :], result.uv_albedo.flip(-1)[..., SIZE // 2 + 4 :]
     # The mirrored half is trusted to 0.8; the rest is the smooth extension of the ratio.
     assert (right.log() - left.log()).abs().mean() < 0.03
-    assert (right.log() - torch.tensor(0.3).log()).abs().mean() > 0.1
+    # The seen half itself differs from the prior; filling with the prior would give 0 here.
+    assert (right.log() - torch.tensor(0.3).log()).abs().mean() > 0.05
 
 
 def test_garbage_where_nothing_is_seen_never_leaks(generator: torch.Generator) -> None:
