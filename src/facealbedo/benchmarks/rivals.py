@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import cpp_extension
 
 from facealbedo.core.render.raster_rules import NEAR_METRES
 from facealbedo.core.types import Camera, Fragments
@@ -23,6 +22,7 @@ FAR_METRES = 10.0
 @lru_cache(maxsize=1)
 def _context() -> tuple[Any, Any] | None:
     """The module ``nvdiffrast.torch`` and one of its contexts, or None where it cannot be imported or built."""
+    cpp_extension = importlib.import_module("torch.utils.cpp_extension")
     # nvdiffrast imports by name what it built or found built; newer torch no longer registers that.
     loaders = {name: getattr(cpp_extension, name) for name in ("load", "_import_module_from_library")}
 

@@ -41,7 +41,7 @@ def photo_of(surface: Dome, view: torch.Tensor, camera: Camera) -> torch.Tensor:
     return torch.where(buffer.coverage, colour, torch.tensor([9.0, 0.0, 9.0]).view(1, 3, 1, 1))
 
 
-@pytest.mark.parametrize("resolution", [2, 64, 254, 512])
+@pytest.mark.parametrize("resolution", [2, 64, 254, 512, pytest.param(4096, marks=pytest.mark.slow)])
 def test_texels_know_their_place(resolution: int) -> None:
     surface = dome(16)
     texels = uv.atlas_texels(surface, resolution)
@@ -92,6 +92,24 @@ def test_unwrap_gives_the_texture_back(yaw: float, pitch: float) -> None:
     error = (observation.uv_texture[0] - expected).abs().amax(0)
     assert error[trusted].max() < 0.02
     assert (observation.uv_texture[0][:, ~uv.atlas_texels(surface, 128).mask] == 0).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("resolution", [256, 1024, 4096])
+def test_unwrap_into_maps_of_every_size(resolution: int) -> None:
+    surface, camera = dome(64), frontal_camera(1, 256)
+    view = posed(surface)
+    photo = photo_of(surface, view, camera)
+    fragments = get_rasterizer().rasterize(view, surface.triangles, camera)
+    observation = uv.unwrap(surface, photo, view, camera, fragments, resolution)
+    trusted = observation.uv_visibility[0, 0] > 0.5
+    assert 0.3 < trusted.float().mean() < 0.9
+    expected = colour_at(*texel_centres(resolution)).permute(2, 0, 1)
+    assert (observation.uv_texture[0] - expected).abs().amax(0)[trusted].max() < 0.02
+    mask = uv.atlas_texels(surface, resolution).mask
+    grown = uv.dilate_seams(observation.uv_texture + 1, mask, texels=2)[0, 0] > 0
+    middle = resolution // 2
+    assert int(grown[middle].sum()) == int(mask[middle].sum()) + 4
 
 
 def test_visibility_is_the_ramp_of_the_cosine_on_a_convex_surface() -> None:
