@@ -5,15 +5,29 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
+from kedro.validation.exceptions import ParameterValidationError
 from pydantic import BaseModel
 
 from facealbedo.core.errors import FaceAlbedoError
 
 logger = logging.getLogger(__name__)
+
+
+class ProjectContext(KedroContext):
+    """Kedro's context, refusing wrong parameters in few words."""
+
+    def _get_validated_params(self) -> dict[str, Any]:
+        """Name what is wrong and end with exit status 2, as the command does for wrong options: no traceback."""
+        try:
+            return super()._get_validated_params()
+        except ParameterValidationError as error:
+            logger.error("%s", error)  # noqa: TRY400
+            raise SystemExit(2) from None
 
 
 class ProjectHooks:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from functools import lru_cache
 from importlib.resources import files
 
+from facealbedo.core.errors import FaceAlbedoError
 from facealbedo.core.face_model.model import FaceModel
 
 FACE_MODEL_FILE = "face_model.safetensors"
+
+
+class AssetError(FaceAlbedoError):
+    """A file that ships with the package is damaged, or does not fit the others: install it again."""
 
 
 @lru_cache(maxsize=1)

@@ -20,8 +20,10 @@ from pathlib import Path
 import safetensors.torch
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError
 from torch import Tensor
 
+from facealbedo.assets import AssetError
 from facealbedo.core.lighting.envmap import (
     EnvironmentMap,
     environment_from_array,
@@ -72,15 +74,22 @@ def load_environments() -> EnvironmentSet:
 
 
 def environments_from_bytes(data: bytes) -> EnvironmentSet:
-    """Read what `environments_to_bytes` wrote."""
-    tensors = safetensors.torch.load(data)
-    names = bytes(tensors["names"].tolist()).decode().split("\n")
-    return EnvironmentSet(
-        names=tuple(names),
-        maps=EnvironmentMap(tensors["radiance"].float()),
-        sh_radiance=tensors["sh_radiance"],
-        scale=tensors["scale"],
-    )
+    """Read what `environments_to_bytes` wrote.
+
+    Raises:
+        AssetError: damaged, or of another format.
+    """
+    try:
+        tensors = safetensors.torch.load(data)
+        names = bytes(tensors["names"].tolist()).decode().split("\n")
+        maps, harmonics, scale = tensors["radiance"].float(), tensors["sh_radiance"], tensors["scale"]
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise AssetError(f"these are no environments: {error}") from error
+    expected = {"radiance": (len(names), 3, HEIGHT, 2 * HEIGHT), "sh_radiance": (len(names), 3, (SH_ORDER + 1) ** 2)}
+    for name, value in (("radiance", maps), ("sh_radiance", harmonics)):
+        if tuple(value.shape) != expected[name] or not value.isfinite().all():
+            raise AssetError(f"{name} of the environments is not finite or has another shape than {expected[name]}")
+    return EnvironmentSet(names=tuple(names), maps=EnvironmentMap(maps), sh_radiance=harmonics, scale=scale)
 
 
 def environments_to_bytes(pixels: dict[str, Float[Tensor, "height width 3"]]) -> bytes:

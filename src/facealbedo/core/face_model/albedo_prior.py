@@ -403,6 +403,10 @@ def _read(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         tensors = safetensors.torch.load(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        return tensors, json.loads(header["__metadata__"][FORMAT])
-    except (SafetensorError, KeyError, ValueError) as error:
+        metadata = json.loads(header["__metadata__"][FORMAT])
+        missing = {"coefficient_names", "field_names", "texel_m", "provenance"} - set(metadata)
+    except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise AlbedoPriorError(f"not an albedo prior of the format {FORMAT!r}: {error}") from error
+    if not isinstance(metadata, dict) or missing:
+        raise AlbedoPriorError(f"the albedo prior's metadata lacks {sorted(missing)}")
+    return tensors, metadata

@@ -387,7 +387,7 @@ def _read(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise FaceModelError(f"this safetensors file is not a face model of the format {FORMAT!r}")
     try:
         metadata = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FaceModelError(f"the face model's metadata is no JSON: {error}") from error
     expected = {
         "part_names": list, "expression_names": list, "region_names": list, "landmark_kinds": list,

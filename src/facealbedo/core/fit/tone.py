@@ -85,20 +85,28 @@ class ToneEstimator(TensorRecord):
         """
         try:
             tensors = safetensors.torch.load(data)
-            layers = sum(name.startswith("weight_") for name in tensors)
+            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+            layers = json.loads(header["__metadata__"][FORMAT])["layers"]
             estimator = ToneEstimator(
                 tensors["feature_mean"],
                 tensors["feature_std"],
                 tuple(tensors[f"weight_{index}"] for index in range(layers)),
                 tuple(tensors[f"bias_{index}"] for index in range(layers)),
             )
-        except (SafetensorError, KeyError) as error:
+        except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise ToneEstimatorError(f"not a tone estimator: {error}") from error
         if len(estimator.feature_mean) != N_FEATURES:
             raise ToneEstimatorError(
                 f"the tone estimator was trained on {len(estimator.feature_mean)} features, this version makes "
                 f"{N_FEATURES}; train it again with `kedro run --pipelines tone`"
             )
+        sizes = [N_FEATURES, *(bias.shape[0] if bias.ndim == 1 else -1 for bias in estimator.biases)]
+        shapes = [tuple(weight.shape) for weight in estimator.weights]
+        if shapes != list(zip(sizes[1:], sizes[:-1], strict=True)) or sizes[-1] != 3:
+            raise ToneEstimatorError(f"the tone estimator's layers do not fit together: {shapes}")
+        tensors = {name: value for name, value in tensors.items() if not value.isfinite().all()}
+        if tensors:
+            raise ToneEstimatorError(f"the tone estimator is damaged: {min(tensors)} has values that are not finite")
         return estimator
 
 
