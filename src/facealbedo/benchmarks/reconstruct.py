@@ -1,8 +1,9 @@
 """How well, how fast and how evenly over skin tones photos are reconstructed on this machine.
 
-    python -m facealbedo.benchmarks.reconstruct [--portraits FOLDER] [--crops FOLDER] [--tone-faces N]
+    python -m facealbedo.benchmarks.reconstruct [--portraits FOLDER] [--crops FOLDER] [--parts PART ...]
 
-Writes ``docs/benchmarks/reconstruct_cpu.json``. Without photo folders only the fabricated faces are measured.
+Writes ``docs/benchmarks/reconstruct_cpu.json``, part by part. Without photo folders only the fabricated faces are
+measured. Times hold for the load that is written beside them: on a machine with nothing else to do it is about 1.
 """
 
 from __future__ import annotations
@@ -16,37 +17,40 @@ import resource
 import statistics
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from facealbedo.assets import load_face_model
+from facealbedo.benchmarks.sharpness import fit_face, measure_sharpness
 from facealbedo.core.colour import ITA_GROUPS
-from facealbedo.core.detect import MediapipeDetector
+from facealbedo.core.detect import DetectedFace, MediapipeDetector
 from facealbedo.core.detect.crop import crop_face
 from facealbedo.core.detect.gates import GateLimits, fit_objection, size_objection
 from facealbedo.core.fabricate.portrait import PortraitConfig
-from facealbedo.core.fit.landmarks import fit_landmarks, landmark_basis
+from facealbedo.core.fit.landmarks import LandmarkFit, landmark_basis
 from facealbedo.core.imaging.decoding import decode_image
 from facealbedo.core.imaging.encoding import encode_png_srgb
 from facealbedo.core.metrics.tone import tone_errors
-from facealbedo.core.types import Landmarks
 from facealbedo.dataloading.photos import list_photos
 from facealbedo.fabricated import portraits
-from facealbedo.params.reconstruct import ReconstructParams
+from facealbedo.params.prepare import FitParams
+from facealbedo.params.reconstruct import GateParams, ReconstructParams
 from facealbedo.reconstructor import Reconstructor, Source
 
 logger = logging.getLogger(__name__)
 SHARED = Path("..") / "shared" / "data"
+PARTS = ("portraits", "tone_fabricated", "sharpness", "crops", "memory")
 
 
-def measure_folder(reconstructor: Reconstructor, folder: Path, export: bool) -> dict[str, Any]:
-    """Reconstruct every photo of a folder; return rates, landmark errors and times."""
+def measure_folder(reconstructor: Reconstructor, folder: Path, export: bool, most: int | None = None) -> dict[str, Any]:
+    """Reconstruct the photos of a folder, at most so many; return rates, landmark errors, times and memory."""
     nme: list[float] = []
     times: dict[str, list[float]] = {}
     reasons: Counter[str] = Counter()
-    photos = list_photos(folder)
+    photos = list_photos(folder)[:most]
     memory = []
     for number, photo in enumerate(photos):
         results = reconstructor.reconstruct_source(Source(photo.id, photo.name, photo.path.read_bytes))
@@ -63,7 +67,7 @@ def measure_folder(reconstructor: Reconstructor, folder: Path, export: bool) -> 
             laps["total_s"] = sum(laps.values())
             for name, seconds in laps.items():
                 times.setdefault(name, []).append(seconds)
-        memory.append(_resident_mib())
+        memory.append(resident_mib())
         if number % 50 == 49:
             logger.info("%s: %d of %d", folder.name, number + 1, len(photos))
     return {
@@ -72,42 +76,52 @@ def measure_folder(reconstructor: Reconstructor, folder: Path, export: bool) -> 
         "done_percent": 100 * reasons["done"] / len(photos),
         "nme_percent": _spread(nme),
         "seconds": {name: _spread(values) for name, values in times.items()},
-        "resident_mib": {"after_tenth": memory[len(memory) // 10], "at_end": memory[-1]},
+        "resident_mib": memory_course(memory),
     }
 
 
 def measure_gates(folder: Path) -> dict[str, Any]:
-    """Find and fit the largest face of every photo; return who passes the gates of training, and why not."""
-    model, detector, limits = load_face_model(), MediapipeDetector(), GateLimits(40.0, 40.0, 2.5)
+    """Find and fit the largest face of every photo; return who passes the product's gates and training's, and why not.
+
+    Memory is read after every photo: nothing of a photo may stay.
+    """
+    model, detector = load_face_model(), MediapipeDetector()
     basis = landmark_basis(model)
-    outcomes: Counter[str] = Counter()
-    nme, seconds = [], []
+    limits = {"product": _limits(ReconstructParams().gates), "training": _limits(FitParams().gates)}
+    outcomes: dict[str, Counter[str]] = {name: Counter() for name in limits}
+    nme, seconds, memory = [], [], []
     photos = list_photos(folder)
     for number, photo in enumerate(photos):
         started = time.perf_counter()
         decoded = decode_image(photo.path.read_bytes())
         faces = detector.detect(decoded.srgb)
-        if not faces:
-            outcomes["no face was found"] += 1
-            continue
-        crop = crop_face(decoded, faces[0])
-        landmarks = Landmarks(crop.landmarks_px[None], torch.ones(1))
-        fit = fit_landmarks(basis, landmarks, crop.principal_px[None], (crop.side, crop.side))
-        objection = size_objection(faces[0].size_px, limits) or fit_objection(
-            float(fit.yaw_degrees), float(fit.nme_percent), limits
-        )
-        outcomes[_kind(objection) if objection else "passed"] += 1
-        nme.append(float(fit.nme_percent))
+        fit = fit_face(basis, crop_face(decoded, faces[0])) if faces else None
         seconds.append(time.perf_counter() - started)
+        for name, gates in limits.items():
+            outcomes[name][_kind(_objection(faces[0], fit, gates) if fit else "no face was found")] += 1
+        if fit:
+            nme.append(float(fit.nme_percent))
+        memory.append(resident_mib())
         if number % 500 == 499:
             logger.info("%s: %d of %d", folder.name, number + 1, len(photos))
     return {
         "photos": len(photos),
-        "outcomes": dict(outcomes.most_common()),
-        "passed_percent": 100 * outcomes["passed"] / len(photos),
+        "outcomes": {name: dict(counts.most_common()) for name, counts in outcomes.items()},
+        "passed_percent": {name: 100 * counts["passed"] / len(photos) for name, counts in outcomes.items()},
         "nme_percent": _spread(nme),
         "seconds": _spread(seconds),
+        "resident_mib": memory_course(memory),
     }
+
+
+def _limits(gates: GateParams) -> GateLimits:
+    return GateLimits(gates.min_face_px, gates.max_yaw_degrees, gates.max_nme_percent)
+
+
+def _objection(face: DetectedFace, fit: LandmarkFit, gates: GateLimits) -> str:
+    """Return the reason why a face is refused, "passed" without one."""
+    by_size = size_objection(face.size_px, gates)
+    return by_size or fit_objection(float(fit.yaw_degrees), float(fit.nme_percent), gates) or "passed"
 
 
 def measure_tone(reconstructor: Reconstructor, count: int, batch: int = 12) -> dict[str, Any]:
@@ -144,9 +158,18 @@ def _spread(values: list[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "max": max(values)}
 
 
-def _resident_mib() -> float:
+def resident_mib() -> float:
+    """Return the memory that this process holds now, MiB."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def memory_course(memory: list[float]) -> dict[str, float]:
+    """Return memory after a tenth of the photos and at the end, and the slope between by least squares, MiB a photo."""
+    start = len(memory) // 10
+    later = memory[start:]
+    slope = statistics.linear_regression(range(len(later)), later).slope if len(later) > 1 else 0.0
+    return {"after_tenth": memory[start], "at_end": memory[-1], "slope_per_1000_photos": 1000 * slope}
 
 
 def main() -> None:
@@ -156,32 +179,42 @@ def main() -> None:
     parser.add_argument("--crops", type=Path, default=SHARED / "photos_train")
     parser.add_argument("--tone-faces", type=int, default=600)
     parser.add_argument("--output", type=Path, default=Path("docs/benchmarks/reconstruct_cpu.json"))
+    parser.add_argument(
+        "--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what is measured; the rest stays"
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    report: dict[str, Any] = {
-        "command": "make bench",
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-        "python": platform.python_version(),
-        "torch": torch.__version__,
+    measures: dict[str, Callable[[], dict[str, Any]]] = {
+        "portraits": lambda: measure_folder(Reconstructor(), arguments.portraits, export=True),
+        "tone_fabricated": lambda: measure_tone(Reconstructor(ReconstructParams(texture_px=256)), arguments.tone_faces),
+        "sharpness": lambda: (
+            {"portraits": measure_sharpness(arguments.portraits)} | {"crops": measure_sharpness(arguments.crops)}
+        ),
+        "crops": lambda: measure_gates(arguments.crops),
+        "memory": lambda: measure_folder(Reconstructor(), arguments.crops, export=True, most=400),
     }
-    full, quick = Reconstructor(), Reconstructor(ReconstructParams(texture_px=256))
+    needs = {"portraits": [arguments.portraits], "tone_fabricated": [], "crops": [arguments.crops]}
+    needs |= {"sharpness": [arguments.portraits, arguments.crops], "memory": [arguments.crops]}
     # What takes longest comes last, and every part is written when it is there.
-    if arguments.portraits.is_dir():
-        report["portraits"] = measure_folder(full, arguments.portraits, export=True)
-        _write(report, arguments.output)
-    if arguments.tone_faces:
-        report["tone_fabricated"] = measure_tone(quick, arguments.tone_faces)
-        _write(report, arguments.output)
-    if arguments.crops.is_dir():
-        report["crops"] = measure_gates(arguments.crops)
-        _write(report, arguments.output)
+    for part in PARTS:
+        if part in arguments.parts and all(folder.is_dir() for folder in needs[part]):
+            _write(part, measures[part](), arguments.output)
 
 
-def _write(report: dict[str, Any], output: Path) -> None:
-    report["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _write(part: str, numbers: dict[str, Any], output: Path) -> None:
+    """Put one part into the report; the other parts stay as they were measured."""
+    report = json.loads(output.read_text(encoding="utf-8")) if output.exists() else {}
+    report["command"] = "make bench"
+    report["machine"] = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    report |= {"python": platform.python_version(), "torch": torch.__version__}
+    one_minute = os.getloadavg()[0]
+    report[part] = numbers | {
+        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "load_of_the_machine": one_minute,
+    }
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    logger.info("wrote %s", output)
+    logger.info("%s: wrote %s", part, output)
 
 
 if __name__ == "__main__":

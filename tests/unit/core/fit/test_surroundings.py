@@ -1,0 +1,108 @@
+"""Eye white and background against painted pictures whose colours are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from facealbedo.core.fit.surroundings import _IRISES, _LID_RINGS, SurroundingsConfig, measure_surroundings
+
+SIDE = 240
+WHITE = (0.62, 0.58, 0.50)
+AROUND = (0.10, 0.20, 0.40)
+SKIN = (0.35, 0.22, 0.15)
+EYES = ((80.0, 100.0), (160.0, 100.0))
+
+
+def landmarks() -> torch.Tensor:
+    """478 points of which only lids and irises count: two elliptic eyes, 50 px wide, irises of 8 px radius."""
+    points = np.zeros((478, 2), np.float32)
+    for (x, y), ring, iris in zip(EYES, _LID_RINGS, _IRISES, strict=True):
+        angle = np.linspace(0, 2 * np.pi, len(ring), endpoint=False)
+        points[list(ring)] = np.stack([x + 25 * np.cos(angle), y + 12 * np.sin(angle)], axis=1)
+        points[iris[0]] = (x, y)
+        points[list(iris[1:])] = [(x + 8, y), (x, y - 8), (x - 8, y), (x, y + 8)]
+    return torch.from_numpy(points)
+
+
+def inside_eye(index: int) -> torch.Tensor:
+    y, x = torch.meshgrid(torch.arange(SIDE) + 0.5, torch.arange(SIDE) + 0.5, indexing="ij")
+    centre = EYES[index]
+    return ((x - centre[0]) / 25) ** 2 + ((y - centre[1]) / 12) ** 2 < 1
+
+
+def picture(white: tuple[tuple[float, ...], ...] = (WHITE, WHITE)) -> tuple[torch.Tensor, torch.Tensor]:
+    """A face with two eyes before a wall, and where the face is."""
+    image = torch.tensor(AROUND).view(3, 1, 1).expand(3, SIDE, SIDE).clone()
+    face = torch.zeros(SIDE, SIDE, dtype=torch.bool)
+    face[40:200, 40:200] = True
+    image[:, face] = torch.tensor(SKIN)[:, None]
+    y, x = torch.meshgrid(torch.arange(SIDE) + 0.5, torch.arange(SIDE) + 0.5, indexing="ij")
+    for index, colour in enumerate(white):
+        image[:, inside_eye(index)] = torch.tensor(colour)[:, None]
+        iris = (x - EYES[index][0]) ** 2 + (y - EYES[index][1]) ** 2 < 8**2
+        image[:, iris] = torch.tensor([0.02, 0.03, 0.05])[:, None]
+    return image, face
+
+
+def everywhere() -> torch.Tensor:
+    return torch.ones(SIDE, SIDE, dtype=torch.bool)
+
+
+def test_colours_of_eye_white_and_wall_come_back() -> None:
+    image, face = picture()
+    found = measure_surroundings(image, everywhere(), face, landmarks(), yaw_degrees=5.0)
+    torch.testing.assert_close(found.eye_white, torch.tensor([WHITE]), atol=1e-6, rtol=0)
+    # A sum of tens of thousands of single-precision values.
+    torch.testing.assert_close(found.background, torch.tensor([AROUND]), atol=0, rtol=1e-3)
+    assert found.eye_white_reliability.tolist() == found.background_reliability.tolist() == [1.0]
+
+
+def test_lashes_and_vessels_do_not_count() -> None:
+    image, face = picture()
+    lower = torch.zeros(SIDE, SIDE, dtype=torch.bool)
+    lower[104:] = True
+    for index in range(2):
+        image[:, inside_eye(index) & lower] *= 0.5
+    found = measure_surroundings(image, everywhere(), face, landmarks(), yaw_degrees=0.0)
+    torch.testing.assert_close(found.eye_white, torch.tensor([WHITE]), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("case", ["one eye in shadow", "turned", "68 landmarks", "burnt out", "outside the photo"])
+def test_an_eye_white_in_doubt_is_not_believed(case: str) -> None:
+    dark = tuple(value * 0.5 for value in WHITE)
+    image, face = picture((WHITE, dark) if case == "one eye in shadow" else (WHITE, WHITE))
+    points, valid, yaw = landmarks(), everywhere(), 0.0
+    if case == "turned":
+        yaw = SurroundingsConfig().max_yaw_degrees + 1
+    if case == "68 landmarks":
+        points = points[:68]
+    if case == "burnt out":
+        image = (image * 2).clamp(max=1)
+    if case == "outside the photo":
+        valid[:, 120:] = False
+    found = measure_surroundings(image, valid, face, points, yaw)
+    assert found.eye_white_reliability.item() == 0
+    assert found.eye_white.abs().max() == 0
+
+
+def test_a_face_that_fills_the_picture_has_no_background() -> None:
+    image, _ = picture()
+    found = measure_surroundings(image, everywhere(), everywhere(), landmarks(), yaw_degrees=0.0)
+    assert found.background_reliability.item() == 0
+    assert found.eye_white_reliability.item() == 1
+
+
+def test_mirrored_picture_gives_the_same_colours() -> None:
+    generator = torch.Generator().manual_seed(4)
+    image, face = picture()
+    image = (image * (1 + 0.1 * torch.rand(image.shape, generator=generator))).clamp(0, 1)
+    points = landmarks()
+    mirrored = points.clone()
+    mirrored[:, 0] = SIDE - mirrored[:, 0]
+    first = measure_surroundings(image, everywhere(), face, points, yaw_degrees=3.0)
+    second = measure_surroundings(image.flip(-1), everywhere(), face.flip(-1), mirrored, yaw_degrees=-3.0)
+    torch.testing.assert_close(first.background, second.background)
+    # Masks are drawn on whole pixels, so the mirrored mask may differ by a pixel at its border.
+    torch.testing.assert_close(first.eye_white, second.eye_white, rtol=0.01, atol=0)
