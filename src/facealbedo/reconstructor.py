@@ -193,6 +193,11 @@ class Reconstructor:
             reason = f"internal error ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
             return [Reconstruction(source.id, source.name, "failed", reason)]
 
+    @torch.no_grad()
+    def reconstruct_with_fit(self, crop: FaceCrop, fit: LandmarkFit) -> FaceAsset:
+        """Reconstruct a crop whose geometry is given, not found: for measuring what errors of the fit cost."""
+        return self._asset(crop, fit, _Clock())[0]
+
     def export(self, result: Reconstruction) -> FaceFiles:
         """Return the files of a reconstructed face: file name, then content."""
         if result.asset is None or result.crop is None:

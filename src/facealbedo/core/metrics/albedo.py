@@ -25,7 +25,7 @@ class AlbedoErrors:
     Attributes:
         delta_e: mean CIEDE2000 over the mask; relative_l1: sum of |error| over sum of the truth.
         delta_e_aligned, relative_l1_aligned: the same after `alignment_scale`.
-        scale: that scale. mae_255: mean |error| of sRGB codes, 0-255.
+        scale: that scale.
         ita, ita_true: ITA of the mean colour over the skin, degrees; ita_aligned: after the scale.
     """
 
@@ -88,8 +88,16 @@ def delta_e_map(predicted: AlbedoMap, truth: AlbedoMap) -> Float[Tensor, "batch 
 
 
 def mean_delta_e(predicted: AlbedoMap, truth: AlbedoMap, mask: Mask) -> Float[Tensor, "batch"]:
-    """Mean CIEDE2000 over a mask."""
-    return masked_mean(delta_e_map(predicted, truth), mask)[:, 0]
+    """Mean CIEDE2000 over a mask; computed for its texels alone.
+
+    Raises:
+        EvaluationError: sizes differ, or the mask is empty.
+    """
+    check_same_size(predicted, truth, "albedo maps")
+    weight = mask.expand(len(predicted), -1, -1, -1).flatten(2)
+    chosen = (weight > 0).any(0)[0]
+    first, second = (values.flatten(2)[..., chosen][..., None] for values in (predicted, truth))
+    return masked_mean(delta_e_map(first, second), weight[..., chosen][..., None])[:, 0]
 
 
 def relative_l1(predicted: AlbedoMap, truth: AlbedoMap, mask: Mask) -> Float[Tensor, "batch"]:

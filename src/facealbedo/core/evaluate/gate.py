@@ -1,0 +1,61 @@
+"""Does a change make the worst group or the bias of skin tone worse than chance explains?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from facealbedo.core.metrics.masks import EvaluationError
+
+GATED = ("worst_group", "bias")
+
+
+def gate(metrics: Mapping[str, Any], reference: Mapping[str, Any], methods: list[str]) -> list[dict[str, Any]]:
+    """Compare the ITA errors of methods with committed ones.
+
+    Args:
+        metrics: of a set: ``tables.fitted.<method>.tone``, with ``set`` and ``size``.
+        reference: of the same set and size.
+        methods: those that are gated; ones that the reference lacks are new and pass.
+
+    Returns:
+        One line a number: method, name, value, the reference's interval, passed.
+
+    Raises:
+        EvaluationError: a gated method was not measured.
+    """
+    lines = []
+    for method in methods:
+        if method not in metrics["tables"]["fitted"]:
+            raise EvaluationError(f"the gate asks for {method}, which was not measured")
+        known = reference.get("tables", {}).get("fitted", {}).get(method)
+        for name in GATED if known else ():
+            value = metrics["tables"]["fitted"][method]["tone"][name]["value"]
+            before = known["tone"][name]
+            lines.append(
+                {
+                    "method": method,
+                    "number": name,
+                    "value": value,
+                    "reference": before["value"],
+                    "limit": before["high"],
+                    "passed": value <= before["high"],
+                }
+            )
+    return lines
+
+
+def check_gate(lines: list[dict[str, Any]]) -> None:
+    """Raise when a gated number got worse by more than the bootstrap interval of the reference.
+
+    Raises:
+        EvaluationError: naming each.
+    """
+    failed = [
+        f"{line['method']}: {line['number']} of the ITA error {line['value']:.2f}° (was {line['reference']:.2f}°, "
+        f"limit {line['limit']:.2f}°)"
+        for line in lines
+        if not line["passed"]
+    ]
+    if failed:
+        raise EvaluationError("worse than the committed reference: " + "; ".join(failed))

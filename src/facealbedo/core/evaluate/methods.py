@@ -1,0 +1,141 @@
+"""Methods under one signature: a fitted face in, a complete linear albedo map out.
+
+A network is one more entry: `network_method` makes a method of its weights file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from facealbedo.core.evaluate.optimised import optimised_albedo
+from facealbedo.core.fit.light import openness_shading
+from facealbedo.core.metrics.masks import EvaluationError
+from facealbedo.core.networks.records import RefinerInput
+from facealbedo.core.networks.refiner import Refiner
+from facealbedo.core.refine.quotient import quotient_albedo
+from facealbedo.core.render.shade import shading_detailed
+from facealbedo.core.train.checkpoint import weights_from_bytes
+from facealbedo.core.types import Lighting, TensorRecord, UVObservation
+
+NETWORK_PX = 256
+
+
+@dataclass(frozen=True)
+class FittedFace(TensorRecord):
+    """What every method gets: a face as the fit left it, batch of one.
+
+    * ``observation``: texture, trust, normals. ``prior_albedo``: of the fit, linear. ``lighting``: of the fit.
+    * ``openness``: share of the sky; ``region``: factor on the trust.
+    """
+
+    observation: UVObservation
+    prior_albedo: Float[Tensor, "1 3 height width"]
+    lighting: Lighting
+    openness: Float[Tensor, "1 1 height width"]
+    region: Float[Tensor, "1 1 height width"]
+
+    def shading(self) -> Float[Tensor, "1 3 height width"]:
+        """Return the fitted light on every texel, the face's own occlusion included."""
+        return openness_shading(self.lighting, self.observation.uv_normal_view, self.openness)
+
+
+@dataclass(frozen=True)
+class Separation(TensorRecord):
+    """What a method makes of a photo: linear albedo, and the light (shading) that it says the photo was taken in."""
+
+    uv_albedo: Float[Tensor, "1 3 height width"]
+    uv_shading: Float[Tensor, "1 3 height width"]
+
+
+Method = Callable[[FittedFace], Separation]
+
+
+def texture(face: FittedFace) -> Separation:
+    """Take the photo itself where it shows the face, the prior elsewhere: no light is taken out."""
+    albedo = torch.lerp(face.prior_albedo, face.observation.uv_texture, face.observation.uv_visibility)
+    return Separation(albedo, torch.ones_like(albedo))
+
+
+def prior(face: FittedFace) -> Separation:
+    """Take the fitted prior alone."""
+    return Separation(face.prior_albedo, face.shading())
+
+
+def quotient(face: FittedFace) -> Separation:
+    """Divide texture by shading; mirrored and completed."""
+    shading = face.shading()
+    result = quotient_albedo(face.observation, shading, face.prior_albedo, region=face.region[0, 0])
+    return Separation(result.uv_albedo, shading)
+
+
+def optimised(face: FittedFace) -> Separation:
+    """Optimise a free texture and its light for this photo."""
+    albedo, light = optimised_albedo(face.observation, face.prior_albedo, face.lighting, face.openness, face.region)
+    return Separation(albedo, openness_shading(light, face.observation.uv_normal_view, face.openness))
+
+
+BASELINES: Mapping[str, Method] = {
+    "texture": texture,
+    "prior": prior,
+    "quotient": quotient,
+    "optimised": optimised,
+}
+
+
+def select_methods(names: Sequence[str], weights: Mapping[str, bytes]) -> dict[str, Method]:
+    """Return the baselines of these names, then one method for each weights file.
+
+    Raises:
+        EvaluationError: an unknown baseline, or weights under a baseline's name.
+    """
+    unknown = [name for name in names if name not in BASELINES]
+    if unknown:
+        raise EvaluationError(f"no method {', '.join(unknown)}; the baselines are {', '.join(BASELINES)}")
+    taken = [name for name in weights if name in BASELINES]
+    if taken:
+        raise EvaluationError(f"weights cannot be called {', '.join(taken)}: that is a baseline")
+    return {name: BASELINES[name] for name in names} | {
+        name: network_method(content) for name, content in weights.items()
+    }
+
+
+def network_method(weights: bytes) -> Method:
+    """Return the method of a network's weights file."""
+    refiner, _ = weights_from_bytes(weights)
+
+    def refine(face: FittedFace) -> Separation:
+        return refine_with(refiner, face)
+
+    return refine
+
+
+@torch.no_grad()
+def refine_with(refiner: Refiner, face: FittedFace) -> Separation:
+    """Refine at the network's resolution; its change of the prior is enlarged to the map's size."""
+    size = face.prior_albedo.shape[-1]
+    factor = max(1, size // NETWORK_PX)
+    seen = face.observation
+    trust = seen.uv_visibility * face.region
+    weight = F.avg_pool2d(trust, factor)
+    colour = F.avg_pool2d(seen.uv_texture * trust, factor) / weight.clamp(min=1e-6)
+    observation = replace(
+        seen,
+        uv_texture=torch.where(weight > 0, colour, 0.0),
+        uv_visibility=weight,
+        uv_normal_view=F.normalize(F.avg_pool2d(seen.uv_normal_view, factor), dim=1),
+    )
+    small_prior = F.avg_pool2d(face.prior_albedo, factor).clamp(min=1e-3)
+    openness = F.avg_pool2d(face.openness, factor)
+    refined = refiner(RefinerInput(observation, small_prior, face.lighting.sh_radiance, openness))
+    change, light = (
+        F.interpolate(values, size=(size, size), mode="bilinear", align_corners=False)
+        for values in ((refined.uv_albedo / small_prior).log(), refined.uv_illumination)
+    )
+    albedo = (face.prior_albedo * change.exp()).clamp(1e-4, 1)
+    return Separation(albedo, shading_detailed(light, seen.uv_normal_view, face.openness))

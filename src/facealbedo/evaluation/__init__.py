@@ -1,0 +1,1 @@
+"""Benchmarks through the whole pipeline: every set makes rows, and rows become tables, pages and gates."""

@@ -1,0 +1,200 @@
+"""The set `relit`, measured: fabricated people against an independent renderer's truth."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from facealbedo.core.colour import ITA_GROUPS
+from facealbedo.core.evaluate.methods import FittedFace, Method, Separation
+from facealbedo.core.evaluate.pictures import strip
+from facealbedo.core.evaluate.relit_files import (
+    config_hash,
+    person_from_files,
+    person_to_files,
+    read_report,
+)
+from facealbedo.core.evaluate.relit_score import (
+    Target,
+    at_resolution,
+    light_strength_factor,
+    prepare_targets,
+    score_albedo,
+    true_uv_shading,
+)
+from facealbedo.core.evaluate.relit_set import RelitConfig, RelitPerson, make_person
+from facealbedo.core.metrics.albedo import albedo_spread
+from facealbedo.core.metrics.geometry import vertex_error_mm
+from facealbedo.core.metrics.masks import EvaluationError
+from facealbedo.evaluation.subjects import SCORE_PX, Laboratory, code_hash
+from facealbedo.fabricated import load_studio
+from facealbedo.reconstructor import Reconstruction
+
+Rows = list[dict[str, Any]]
+# Mean maps are kept this small: enough for how far people differ.
+_KEPT_PX = 64
+
+
+def person_id(size: str, number: int) -> str:
+    """Return the folder name of a person of one size of the set."""
+    return f"{size}_{number:03d}"
+
+
+def make_missing_people(
+    config: RelitConfig, size: str, before: Mapping[str, Path]
+) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Path trace the people that are not there yet, or were made with other settings.
+
+    Yields:
+        Folder name and files of one person after the other.
+    """
+    studio = load_studio(True)
+    for number in range(config.people):
+        name = person_id(size, number)
+        if name in before and _made_with(before[name], config):
+            continue
+        with torch.no_grad():
+            yield name, person_to_files(make_person(studio, config, number), config)
+
+
+def _made_with(folder: Path, config: RelitConfig) -> bool:
+    try:
+        report = read_report(read_folder(folder, only="report.json"), folder.name)
+    except EvaluationError:
+        return False
+    return bool(report["config"] == config_hash(config))
+
+
+def read_folder(folder: Path, only: str | None = None) -> dict[str, bytes]:
+    """Return the files of a folder by name."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if only is None or path.name == only}
+
+
+def people_of(config: RelitConfig, size: str, people: Mapping[str, Path]) -> list[Path]:
+    """Return the folders of the whole set.
+
+    Raises:
+        EvaluationError: some are missing: a set with gaps gives other numbers.
+    """
+    names = [person_id(size, number) for number in range(config.people)]
+    missing = [name for name in names if name not in people]
+    if missing:
+        raise EvaluationError(f"the set relit ({size}) lacks {len(missing)} people, first {missing[0]}; make it again")
+    return [people[name] for name in names]
+
+
+def measurement_key(folder: Path, methods: Mapping[str, str]) -> str:
+    """Return what decides a person's measurement: truth, methods and code."""
+    report = (folder / "report.json").read_bytes()
+    known = json.dumps([hashlib.sha256(report).hexdigest(), sorted(methods.items()), code_hash()])
+    return hashlib.sha256(known.encode()).hexdigest()[:16]
+
+
+@torch.no_grad()
+def measure_person(lab: Laboratory, folder: Path, methods: Mapping[str, Method], oracle: str) -> dict[str, bytes]:
+    """Reconstruct every photo of a person with every method; return rows, mean maps and a strip of pictures as files.
+
+    Args:
+        lab: the reconstructor and the regions.
+        folder: of the person.
+        methods: by name.
+        oracle: the method that is also measured with the true light strength.
+    """
+    files = read_folder(folder)
+    person = at_resolution(person_from_files(files, lab.model, folder.name), SCORE_PX)
+    targets = prepare_targets(lab.model, person, lab.score_maps)
+    rows: Rows = []
+    kept: dict[str, list[Tensor]] = {}
+    picture = b""
+    for number in range(len(person.photos)):
+        found = lab.reconstruct(files[f"photo_{number}.png"])
+        base = {"person": folder.name, "group": ITA_GROUPS[person.group].name, "photo": number}
+        if found.status != "done":
+            rows.append({**base, "status": found.status, "reason": found.reason})
+            continue
+        new_rows, results = _measure_photo(lab, found, person, targets, number, methods, oracle)
+        rows.extend({**base, "status": "done", **row} for row in new_rows)
+        for name, separation in results.items():
+            kept.setdefault(name, []).append(separation.uv_albedo)
+        if not picture:
+            picture = strip(person, targets[0], number, results, lab.score_maps)
+    report = {"rows": rows, "spread": _spreads(kept, lab)}
+    return {
+        "report.json": json.dumps(report, indent=1).encode(),
+        "maps.npz": _mean_maps(kept),
+        **({"relit.png": picture} if picture else {}),
+    }
+
+
+def _measure_photo(
+    lab: Laboratory,
+    found: Reconstruction,
+    person: RelitPerson,
+    targets: tuple[Target, ...],
+    number: int,
+    methods: Mapping[str, Method],
+    oracle: str,
+) -> tuple[Rows, dict[str, Separation]]:
+    """Return the rows of one photo, and each method's result with the found geometry."""
+    view = person.photos[number]
+    light = true_uv_shading(lab.model, person, view, SCORE_PX)
+    assert found.asset is not None  # noqa: S101 (for the type checker)
+    geometry = _geometry_row(lab, found, person)
+    faces = {"fitted": lab.fitted(found.asset), "true": lab.fitted(lab.with_true_geometry(found, person, view))}
+    rows: Rows = []
+    results: dict[str, Separation] = {}
+    for kind, face in faces.items():
+        strength = light_strength_factor(face, light, lab.score_maps)
+        for name, method in methods.items():
+            separation = method(face)
+            if kind == "fitted":
+                results[name] = separation
+            for oracle_light in (False, True) if name == oracle else (False,):
+                albedo = (separation.uv_albedo * (strength if oracle_light else 1.0)).clamp(1e-4, 1)
+                scores = score_albedo(albedo, face, person, targets, light, lab.score_maps)
+                head = {"method": name, "geometry": kind, "true_light_strength": oracle_light}
+                rows.append({**head, "light_strength": strength, **geometry, **scores})
+    return rows, results
+
+
+def _geometry_row(lab: Laboratory, found: Reconstruction, person: RelitPerson) -> dict[str, float]:
+    """Vertex errors of the fit over the face region, millimetres."""
+    assert found.asset is not None  # noqa: S101 (for the type checker)
+    model, shape = lab.model, person.coefficients
+    truth = model.decode(shape.identity_coeffs, shape.expression_coeffs)[0]
+    chosen = torch.zeros(len(truth), dtype=torch.bool)
+    chosen[model.uv_source[model.region("face") > 0.5]] = True
+    return vertex_error_mm(found.asset.vertices_world[0], truth, chosen)
+
+
+def _spreads(kept: Mapping[str, Sequence[Tensor]], lab: Laboratory) -> dict[str, float]:
+    """How far a person's maps differ over lights, a method each."""
+    return {
+        name: albedo_spread(torch.cat(list(maps)), lab.score_maps.face) for name, maps in kept.items() if len(maps) > 1
+    }
+
+
+def _mean_maps(kept: Mapping[str, Sequence[Tensor]]) -> bytes:
+    """Mean map of each method over the person's photos, small."""
+    buffer = io.BytesIO()
+    small = {
+        name: F.avg_pool2d(torch.cat(list(maps)).mean(0, keepdim=True), SCORE_PX // _KEPT_PX)[0].half().numpy()
+        for name, maps in kept.items()
+    }
+    np.savez_compressed(buffer, **small)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def fitted_faces(lab: Laboratory, photos: Sequence[bytes]) -> list[FittedFace]:
+    """Return what methods get for each photo in which a face was found."""
+    found = [lab.reconstruct(photo) for photo in photos]
+    return [lab.fitted(result.asset) for result in found if result.asset is not None]

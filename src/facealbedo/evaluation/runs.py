@@ -1,0 +1,203 @@
+"""What the nodes of the `evaluate` pipeline call: parameters in, files of people and photos or metrics out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from facealbedo.core.evaluate.gate import check_gate, gate
+from facealbedo.core.evaluate.methods import Method, select_methods
+from facealbedo.core.evaluate.path_tracer import TraceConfig
+from facealbedo.core.evaluate.plots import bar_figure, figure_to_png, group_figure
+from facealbedo.core.evaluate.relit_set import RelitConfig
+from facealbedo.core.evaluate.summary import METRICS
+from facealbedo.core.metrics.fair import score_fair
+from facealbedo.evaluation import multilight, portraits, relit
+from facealbedo.evaluation.fair import read_fair
+from facealbedo.evaluation.reports import (
+    geometry_metrics,
+    load_measured,
+    page,
+    relit_metrics,
+    relit_page,
+    table_html,
+    truth_hash,
+)
+from facealbedo.evaluation.subjects import Laboratory, code_hash, read_weights
+from facealbedo.params.evaluate import EvaluateParams, TraceParams
+
+Files = dict[str, dict[str, bytes]]
+Folders = Mapping[str, Path]
+Report = tuple[dict[str, Any], bytes, Figure]
+_PICTURE_ROWS = 12
+
+
+def relit_config(params: EvaluateParams) -> RelitConfig:
+    """Return the size of the set that is asked for."""
+    chosen = params.relit[params.size]
+
+    def work(trace: TraceParams) -> TraceConfig:
+        return TraceConfig(samples=trace.samples, gloss_samples=trace.gloss_samples)
+
+    return RelitConfig(
+        people_per_group=chosen.people_per_group,
+        lights=chosen.lights,
+        targets=chosen.targets,
+        photo_px=chosen.photo_px,
+        target_px=chosen.target_px,
+        photo_trace=work(chosen.photo_trace),
+        target_trace=work(chosen.target_trace),
+        seed=chosen.seed,
+    )
+
+
+def make_people(params: EvaluateParams, before: Folders) -> Iterator[Files]:
+    """Yield the missing people of `relit`, one after the other; nothing when all are there."""
+    for name, files in relit.make_missing_people(relit_config(params), params.size, before):
+        yield {name: files}
+
+
+def measure_relit(params: EvaluateParams, people: Folders, before: Folders) -> Iterator[Files]:
+    """Yield the measurement of each person that is not measured by this code and these methods."""
+    methods, identities = chosen_methods(params)
+    lab = Laboratory(params.detector)
+    for folder in relit.people_of(relit_config(params), params.size, people):
+        key = relit.measurement_key(folder, identities | {"oracle": params.oracle, "detector": params.detector})
+        if folder.name in before and _key(before[folder.name]) == key:
+            continue
+        files = relit.measure_person(lab, folder, methods, params.oracle)
+        yield {folder.name: _with_key(files, key)}
+
+
+def report_relit(params: EvaluateParams, people: Folders, measured: Folders) -> Report:
+    """Return metrics, page and plot of `relit`."""
+    names = _names(params)
+    reports = load_measured(measured, names)
+    metrics = relit_metrics(reports, facts(params, people))
+    fitted = metrics["tables"]["fitted"]
+    figure = group_figure(fitted, ("delta_e_aligned", "relight_psnr", "ita_error"))
+    shown = names[:: max(1, len(names) // _PICTURE_ROWS)]
+    pictures = {name: measured[name] / "relit.png" for name in shown if (measured[name] / "relit.png").is_file()}
+    return metrics, relit_page(metrics, pictures, figure_to_png(figure)).encode(), figure
+
+
+def report_geometry(params: EvaluateParams, people: Folders, measured: Folders) -> Report:
+    """Return metrics, page and plot of the fit's vertex errors."""
+    metrics = geometry_metrics(load_measured(measured, _names(params)), facts(params, people))
+    columns = ["vertex_mean_mm", "vertex_median_mm", "vertex_p90_mm"]
+    groups = {name: {"mean": values} for name, values in metrics["groups"].items()}
+    sections = [
+        ("All photos", table_html(metrics["tables"]["fitted"], columns)),
+        ("By ITA group", table_html(groups, columns)),
+    ]
+    figure = bar_figure({name: row["mean"] for name, row in groups.items()}, ("vertex_mean_mm", "vertex_median_mm"))
+    return metrics, page("geometry", metrics, sections).encode(), figure
+
+
+def measure_multilight(params: EvaluateParams) -> Iterator[Files]:
+    """Yield the measurement of each person of a folder; nothing without one: the people of `relit` are measured."""
+    if params.multilight is None:
+        return
+    methods, _ = chosen_methods(params)
+    people = multilight.list_people(Path(params.multilight).expanduser())
+    for name, files in multilight.measure_people(Laboratory(params.detector), people, methods):
+        yield {name: files}
+
+
+def report_multilight(params: EvaluateParams, people: Folders, relit_measured: Folders, measured: Folders) -> Report:
+    """Return metrics, page and plot of `multilight`."""
+    if params.multilight is None:
+        chosen = {name: relit_measured[name] for name in _names(params)}
+    else:
+        listed = multilight.list_people(Path(params.multilight).expanduser())
+        chosen = {person.name: measured[person.name] for person in listed}
+    metrics = multilight.multilight_metrics(chosen, Laboratory(params.detector), facts(params, people))
+    return _simple_report("multilight", metrics, ("spread", "relative_spread"))
+
+
+def measure_portraits(params: EvaluateParams, before: Folders) -> Iterator[Files]:
+    """Yield the measurement of each photo that is not measured by this code and these methods."""
+    methods, identities = chosen_methods(params)
+    sources = portraits.portrait_sources(params.portraits, params.max_portraits)
+    lab = Laboratory(params.detector)
+    for name, files in portraits.measure_missing(lab, sources, methods, identities, before):
+        yield {name: files}
+
+
+def report_portraits(params: EvaluateParams, measured: Folders) -> Report:
+    """Return metrics, page and plot of `portraits`."""
+    names = [source.id for source in portraits.portrait_sources(params.portraits, params.max_portraits)]
+    metrics = portraits.portrait_metrics(load_measured(measured, names), facts(params, None))
+    return _simple_report("portraits", metrics, ("psnr", "light_correlation", "identity_cosine"))
+
+
+def report_fair(params: EvaluateParams) -> Report:
+    """Return metrics, page and plot of the FAIR benchmark; says so when the user brought none."""
+    base = {"set": "fair", **facts(params, None), "people": 0, "photos": 0, "not_reconstructed": []}
+    if params.fair is None:
+        metrics = base | {"status": "not measured: no folder with the benchmark was given", "tables": {"fitted": {}}}
+        return metrics, page("fair", metrics, [("Not measured", metrics["status"])]).encode(), bar_figure({}, ())
+    cases = read_fair(Path(params.fair).expanduser())
+    scores = score_fair(cases)
+    metrics = base | {
+        "people": len({case.person for case in cases}),
+        "photos": len(cases),
+        "scores": scores,
+        "tables": {"fitted": {"prediction": {"mean": scores["mean"]}}},
+    }
+    return _simple_report("fair", metrics, ("delta_e", "ita_error"))
+
+
+def compare_with_reference(
+    params: EvaluateParams, metrics: Mapping[str, Any], reference: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return the gate's lines; none when the reference has nothing of this size."""
+    known = reference.get(str(metrics["set"]), {}).get(str(metrics["size"]), {})
+    return gate(metrics, known, list(params.gated))
+
+
+def enforce(lines: list[dict[str, Any]]) -> None:
+    """End the run when a gated number got worse than the reference's interval."""
+    check_gate(lines)
+
+
+def chosen_methods(params: EvaluateParams) -> tuple[dict[str, Method], dict[str, str]]:
+    """Return the methods by name, and what each depends on besides the code."""
+    weights = read_weights(params.weights)
+    methods = select_methods(params.methods, weights)
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in weights.items()}
+    return methods, {name: hashes.get(name, "built in") for name in methods}
+
+
+def facts(params: EvaluateParams, people: Folders | None) -> dict[str, Any]:
+    """Return what a metrics file says about its own making."""
+    known: dict[str, Any] = {"size": params.size, "code": code_hash(), "methods": chosen_methods(params)[1]}
+    if people is not None:
+        folders = relit.people_of(relit_config(params), params.size, people)
+        known |= {"seed": params.relit[params.size].seed, "truth_sha256": truth_hash(folders)}
+    return known
+
+
+def _simple_report(title: str, metrics: dict[str, Any], plotted: tuple[str, ...]) -> Report:
+    tables = metrics["tables"]["fitted"]
+    sections = [("All", table_html(tables, list(METRICS)))]
+    figure = bar_figure({name: row["mean"] for name, row in tables.items()}, plotted)
+    return metrics, page(title, metrics, sections).encode(), figure
+
+
+def _names(params: EvaluateParams) -> list[str]:
+    return [relit.person_id(params.size, number) for number in range(relit_config(params).people)]
+
+
+def _with_key(files: dict[str, bytes], key: str) -> dict[str, bytes]:
+    report = json.loads(files["report.json"]) | {"key": key}
+    return files | {"report.json": json.dumps(report, indent=1).encode()}
+
+
+def _key(folder: Path) -> str | None:
+    return json.loads((folder / "report.json").read_text(encoding="utf-8")).get("key")
