@@ -10,7 +10,7 @@ export KEDRO_DISABLE_TELEMETRY := 1
 export NO_ALBUMENTATIONS_UPDATE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo format lint test test-gpu bench bench-train viz clean
+.PHONY: help setup lock demo format lint test test-gpu bench bench-train robustness docs viz clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ bench: $(STAMP) ## Measure the reconstruction on this machine and write docs/ben
 
 bench-render: $(STAMP) ## Time every rasteriser that runs on this machine and write docs/benchmarks/render_<device>.json
 	$(BIN)/python -m facealbedo.benchmarks.render
+
+robustness: $(STAMP) ## Strange files and kills in full (an hour); writes docs/benchmarks/robustness.json
+	$(BIN)/python -m tests.robustness
 
 viz: $(STAMP) ## Open Kedro-Viz on the pipelines
 	$(BIN)/kedro viz run --host 127.0.0.1

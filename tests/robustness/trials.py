@@ -65,6 +65,8 @@ def hostile_names(work: Path) -> Findings:
     findings = Findings(inputs=count)
     _expect_clean(findings, done, 0)
     rows = [row for entry in _entries(work / "out" / "journal.jsonl") for row in entry["rows"]]
+    if findings.crashes:
+        return findings
     findings.photos_lost += count - sum(row["status"] == "done" for row in rows)
     if len({row["id"] for row in rows}) != count:
         findings.defects.append(f"{count} names made {len({row['id'] for row in rows})} folders")

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import tempfile
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,10 +15,22 @@ from kedro.io import AbstractDataset
 from facealbedo.core.errors import FaceAlbedoError
 
 FaceFiles = dict[str, bytes]
+_STAGING = ".writing-"
 
 
 class StorageError(FaceAlbedoError):
     """Results could not be written: the disk is full, read-only, or the place is not a folder."""
+
+
+def _prefix(folder: Path) -> str:
+    """Return how this process's half-written files are named; what killed processes left in the folder goes first."""
+    _clean_once(folder, os.getpid())
+    return f"{_STAGING}{os.getpid()}-"
+
+
+@lru_cache(maxsize=1024)
+def _clean_once(folder: Path, _process: int) -> None:
+    remove_stale_staging(folder)
 
 
 def write_face_folder(root: Path, face_id: str, files: FaceFiles) -> Path:
@@ -35,7 +48,7 @@ def write_face_folder(root: Path, face_id: str, files: FaceFiles) -> Path:
     target = root / safe_segment(face_id)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=root))
+        staging = Path(tempfile.mkdtemp(prefix=_prefix(root), dir=root))
     except OSError as error:
         raise _storage_error(root, error) from error
     try:
@@ -61,7 +74,7 @@ def write_file(path: Path, content: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
+        handle, temporary = tempfile.mkstemp(prefix=_prefix(path.parent), dir=path.parent)
     except OSError as error:
         raise _storage_error(path.parent, error) from error
     try:
@@ -75,12 +88,26 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def remove_stale_staging(root: Path) -> None:
-    """Delete what a killed run left half written."""
-    if root.is_dir():
-        for leftover in root.glob(".writing-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-            if leftover.is_file():
-                leftover.unlink()
+    """Delete what killed processes left half written; what a running one is writing stays."""
+    for leftover in root.glob(f"{_STAGING}*") if root.is_dir() else ():
+        if _is_running(leftover.name.removeprefix(_STAGING).split("-")[0]):
+            continue
+        shutil.rmtree(leftover, ignore_errors=True)
+        if leftover.is_file():
+            leftover.unlink(missing_ok=True)
+
+
+def _is_running(process: str) -> bool:
+    """Whether a process of this number runs on this machine."""
+    if not process.isdecimal():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _storage_error(folder: Path, error: OSError) -> StorageError:

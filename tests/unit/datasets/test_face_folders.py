@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,12 @@ def test_dataset_lists_only_finished_faces(tmp_path: Path) -> None:
     dataset.save({"a": {"report.json": b"{}"}, "b": {"albedo.png": b"1"}})
     assert list(dataset.load()) == ["a"]
     assert dataset.exists()
+
+
+def test_what_a_running_process_writes_stays(tmp_path: Path) -> None:
+    (tmp_path / f".writing-{os.getpid()}-x").mkdir()
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    (tmp_path / f".writing-{ended.pid}-x").mkdir()
+    remove_stale_staging(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [f".writing-{os.getpid()}-x"]

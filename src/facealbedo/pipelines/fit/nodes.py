@@ -19,6 +19,8 @@ def fit_faces(
     """Yield the fit of each face not yet done."""
     from facealbedo.preparation import fit_crops
 
+    # Kedro asks a generator for at least one output, also when all is done already.
+    yield []
     yield from fit_crops(params, faces, crops, journal_before)
 
 

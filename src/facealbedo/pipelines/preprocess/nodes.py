@@ -16,6 +16,8 @@ def cut_faces(params: PreprocessParams, journal_before: Entries) -> Iterator[tup
     """Yield for each photo not yet done its crops and its entry for the journal."""
     from facealbedo.preparation import find_faces
 
+    # Kedro asks a generator for at least one output, also when all is done already.
+    yield {}, []
     for found in find_faces(params, journal_before):
         yield found.crops, found.entries
 

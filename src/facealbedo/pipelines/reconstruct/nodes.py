@@ -20,6 +20,8 @@ def reconstruct_faces(
     """
     from facealbedo.reconstructor import reconstruct_missing
 
+    # Kedro asks a generator for at least one output, also when all is done already.
+    yield {}, []
     for outcome in reconstruct_missing(params, journal_before):
         yield outcome.files, outcome.entries
 
