@@ -73,15 +73,17 @@ def _draw_rows(snapped, inverse_depth, triangles, first_row, last_row, nearest, 
         least1 = 0 if dy1 < 0 or (dy1 == 0 and dx1 > 0) else 1
         least2 = 0 if dy2 < 0 or (dy2 == 0 and dx2 > 0) else 1
         x, y = left * _ONE + _HALF, top * _ONE + _HALF
-        row0 = dx0 * (y - y1) - dy0 * (x - x1)
-        row1 = dx1 * (y - y2) - dy1 * (x - x2)
-        row2 = dx2 * (y - y0) - dy2 * (x - x0)
+        # Less what the tie rule asks for, so that one sign bit of all three says whether the centre is inside.
+        row0 = dx0 * (y - y1) - dy0 * (x - x1) - least0
+        row1 = dx1 * (y - y2) - dy1 * (x - x2) - least1
+        row2 = dx2 * (y - y0) - dy2 * (x - x0) - least2
         inverse_area = np.float32(1.0) / np.float32(area)
         for row in range(top, bottom + 1):
             e0, e1, e2 = row0, row1, row2
             for column in range(left, right + 1):
-                if e0 >= least0 and e1 >= least1 and e2 >= least2:
-                    near = (np.float32(e0) * w0 + np.float32(e1) * w1 + np.float32(e2) * w2) * inverse_area
+                if (e0 | e1 | e2) >= 0:
+                    near = np.float32(e0 + least0) * w0 + np.float32(e1 + least1) * w1 + np.float32(e2 + least2) * w2
+                    near *= inverse_area
                     if near > nearest[row, column]:
                         nearest[row, column] = near
                         triangle_id[row, column] = triangle
