@@ -73,7 +73,8 @@ class OccluderMaps(TensorRecord):
 
     * ``skin``: where the face's skin is learned. ``band``: where hair is learned.
     * ``depth``: distance from the oval's border inward, texels; 0 outside.
-    * ``passable``: 0 at brows, sockets, lips and beard, which may be dark or coarse and are the face's own.
+    * ``passable``: 0 at brows, sockets and lips, which may be dark or coarse and are the face's own.
+    * ``beard``: where a beard may grow, ``chin`` included, which shows whether there is one.
     * ``glasses``: what dark glasses cover. ``frames``: where frames of glasses may run, brows and lids left out.
     """
 
@@ -81,6 +82,8 @@ class OccluderMaps(TensorRecord):
     band: Float[Tensor, "1 1 height width"]
     depth: Float[Tensor, "1 1 height width"]
     passable: Float[Tensor, "1 1 height width"]
+    beard: Float[Tensor, "1 1 height width"]
+    chin: Float[Tensor, "1 1 height width"]
     glasses: Float[Tensor, "1 1 height width"]
     frames: Float[Tensor, "1 1 height width"]
 
@@ -99,12 +102,13 @@ def occluder_maps(model: FaceModel, config: OccluderConfig | None = None) -> Occ
     upper = (region("neck") + region("beard")) < 0.1
     band = torch.from_numpy((beyond > 1) & (beyond <= settings.band_texels)).to(mask.device) & mask & upper
     sockets = _closed(torch.maximum(region("brows"), region("lids")))
-    features = torch.stack([region("lips"), region("beard"), sockets]).amax(0)
     return OccluderMaps(
         skin=(region("core_skin") > 0.9).float()[None, None],
         band=band.float()[None, None],
         depth=torch.from_numpy(depth).to(mask.device)[None, None],
-        passable=(1 - features)[None, None],
+        passable=(1 - torch.maximum(region("lips"), sockets))[None, None],
+        beard=region("beard")[None, None],
+        chin=(region("chin") * region("beard"))[None, None],
         glasses=torch.maximum(sockets, region("under_eye"))[None, None],
         frames=_frames(region("under_eye"), sockets)[None, None] * (region("face") > 0.5),
     )
@@ -196,7 +200,9 @@ def _hair(
     odds = 0.5 * (from_skin - from_hair + (skin_volume - hair_volume)[:, None])
     prior = settings.border_logit - settings.logit_per_texel * maps.depth.flatten(1)
     likely = torch.sigmoid(odds + prior) * present[:, None] * _same_side(flat[:, 0], skin[0][:, :1], hair[0][:, :1])
-    likely = F.avg_pool2d(likely.reshape(share.shape) * maps.passable, 3, 1, 1, count_include_pad=False)
+    likely = likely.reshape(share.shape)
+    place = maps.passable * (1 - maps.beard * _bearded(likely, share, maps))
+    likely = F.avg_pool2d(likely * place, 3, 1, 1, count_include_pad=False)
     return ((_connected(likely, maps.depth) - 0.4) / 0.2).clamp(0, 1)
 
 
@@ -212,6 +218,13 @@ def _without_gloss(flat: Tensor, skin: Tensor) -> Tensor:
     most = -torch.expm1(-brighter)
     way = ((usual - chroma) * usual).sum(1, keepdim=True) / (usual**2).sum(1, keepdim=True).clamp(min=1e-4)
     return torch.cat([level - brighter, chroma + way.clamp(min=0).minimum(most) * usual, contrast], dim=1)
+
+
+def _bearded(likely: Tensor, share: Tensor, maps: OccluderMaps) -> Float[Tensor, "batch 1 1 1"]:
+    """Return 1 where the chin looks like hair: then it is the face's own, and so is what joins it at the jaw."""
+    seen = share * maps.chin
+    covered = (likely * seen).sum((1, 2, 3), keepdim=True) / seen.sum((1, 2, 3), keepdim=True).clamp(min=1e-6)
+    return ((covered - 0.1) / 0.2).clamp(0, 1)
 
 
 def _same_side(level: Tensor, skin: Tensor, hair: Tensor) -> Tensor:
@@ -272,7 +285,7 @@ def _unlike_model(
     worn = torch.maximum(
         _dark_glasses(_soft(excess), share, maps, settings), _frames_worn(residual, share, maps, settings)
     )
-    return torch.maximum(_soft(excess * maps.passable), worn)
+    return torch.maximum(_soft(excess * maps.passable * (1 - maps.beard)), worn)
 
 
 def _soft(excess: Tensor) -> Tensor:

@@ -123,6 +123,17 @@ def test_a_black_beard_and_brows_are_the_face_s_own(tone: str, shading: torch.Te
     assert mask(texture, shading, albedo, maps)[inner(beard) & region("face")].mean() > 0.95
 
 
+def test_hair_and_scarf_at_the_jaw_go_when_the_chin_is_bare(shading: torch.Tensor, maps: OccluderMaps) -> None:
+    albedo = skin("light")
+    face, u = region("face"), torch.arange(SIZE)
+    outermost = face & ~inner(face, 7) & (u < SIZE // 2) & (torch.arange(SIZE)[:, None] > SIZE // 3)
+    place = (fringe(rows=0.0) & ~face) | outermost & region("beard")
+    texture = torch.where(place, strands(0.02, (1.0, 0.9, 0.8)), albedo) * shading * grain()
+    found = mask(texture, shading, albedo, maps)
+    assert found[inner(outermost & region("beard"), 2)].mean() < 0.3
+    assert found[region("chin") & inner(face, 10)].mean() > 0.95
+
+
 @pytest.mark.parametrize("tone", TONES)
 def test_gloss_and_red_shade_are_skin(tone: str, shading: torch.Tensor, maps: OccluderMaps) -> None:
     albedo = skin(tone)
