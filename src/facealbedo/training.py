@@ -98,7 +98,6 @@ def train_config(params: TrainParams) -> TrainConfig:
         network=NetworkConfig(**preset.network.model_dump()),
         weights=LossWeights(**preset.weights.model_dump()),
         fabricated_share=preset.fabricated_share,
-        fabricated_block=params.fabrication.block_steps,
         learning_rate=preset.learning_rate,
         schedule=preset.schedule,
         **same,

@@ -133,7 +133,7 @@ class _Run:
         loss, terms = self.forward(scene, progress(self.config, self.state.step))
         descend(self.config, self.state, self.guard, loss, terms)
         self.state.step += 1
-        update_average(self.state, self.config.ema_decay, self.guard.found)
+        update_average(self.state, self.config.ema_decay)
         self.guard.raise_if_found()
 
     def steps(self, count: int) -> None:
@@ -155,15 +155,15 @@ class _Run:
         }
         device, config, state = self.crew.stage.device, self.config, self.state
         box: dict[str, Any] = {}
-        for _ in range(2 * config.fabricated_block):
+        for _ in range(2 * config.scene_block):
             found["scene"].append(_once(lambda: box.update(scene=self.sitters.see(state.step)), device))
             found["forward_and_losses"].append(_once(lambda: box.update(out=self.forward(box["scene"], 0.5)), device))
             found["backward_and_optimiser"].append(
                 _once(lambda: descend(config, state, self.guard, *box["out"]), device)
             )
             state.step += 1
-            found["mean"].append(_once(lambda: update_average(state, config.ema_decay, self.guard.found), device))
-        # The scene's mean, not median: fabricated faces are made for several steps at once.
+            found["mean"].append(_once(lambda: update_average(state, config.ema_decay), device))
+        # The scene's mean, not median: scenes are made for several steps at once.
         return {
             name: 1e3 * (statistics.mean(values) if name == "scene" else statistics.median(values))
             for name, values in found.items()

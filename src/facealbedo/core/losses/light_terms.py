@@ -53,10 +53,19 @@ def light_variation_loss(uv_illumination: Float[Tensor, "batch 27 rows columns"]
 
 
 def shading_gain_loss(
-    uv_log_gain: Float[Tensor, "batch 1 height width"],
+    uv_log_gain: Float[Tensor, "batch 3 height width"],
     mask: Float[Tensor, "batch 1 height width"],
     cell: int = GAIN_CELL,
 ) -> Float[Tensor, "batch"]:
-    """Mean |log gain|, and of its means over cells twice: what is smooth belongs to the light map, not to the gain."""
-    smooth = cell_means(uv_log_gain, mask, cell).abs()
-    return masked_mean(uv_log_gain.abs(), mask) + 2 * masked_mean(smooth, cells_inside(mask, cell))
+    """Mean |grey log gain|, and of its means over cells twice: what is smooth belongs to the light map."""
+    grey = uv_log_gain.mean(1, keepdim=True)
+    smooth = cell_means(grey, mask, cell).abs()
+    return masked_mean(grey.abs(), mask) + 2 * masked_mean(smooth, cells_inside(mask, cell))
+
+
+def gain_colour_loss(
+    uv_log_gain: Float[Tensor, "batch 3 height width"], mask: Float[Tensor, "batch 1 height width"]
+) -> Float[Tensor, "batch"]:
+    """Mean distance of the log gain's channels from their mean: wrinkles and shadows are about grey."""
+    colour = uv_log_gain - uv_log_gain.mean(1, keepdim=True)
+    return masked_mean(colour.abs().mean(1, keepdim=True), mask)

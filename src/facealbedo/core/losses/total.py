@@ -14,6 +14,7 @@ from facealbedo.core.losses import albedo_terms as albedo
 from facealbedo.core.losses import image_terms as image
 from facealbedo.core.losses import light_terms as light
 from facealbedo.core.networks.records import RefinerInput, RefinerOutput
+from facealbedo.core.render.uv import mirror_uv
 from facealbedo.core.types import TensorRecord
 
 FeatureExtractor = Callable[[Tensor], tuple[Tensor, ...]]
@@ -40,19 +41,23 @@ class LossWeights:
     multiscale_gradient: float = 0.2
     perceptual: float = 0.0
     cross_renders: float = 0.0
-    prior: float = 0.05
+    prior: float = 0.0
     prior_decays: bool = False
     prior_width: float = 0.075
+    unseen_prior: float = 0.2
+    unseen_symmetry: float = 0.3
     low_pass_prior: float = 0.4
     symmetry: float = 0.0
-    low_pass_symmetry: float = 1.5
+    low_pass_symmetry: float = 1.0
     chroma: float = 0.1
     chroma_sharpness: float = 80.0
     white_light: float = 1.0
     free_light_colour: bool = True
     global_light: float = 0.5
     light_variation: float = 0.5
-    shading_gain: float = 0.1
+    shading_gain: float = 0.01
+    feature_gain: float = 0.2
+    gain_colour: float = 0.02
     confidence: float = 0.05
     true_albedo: float = 0.5
     true_aligned: float = 1.5
@@ -76,7 +81,7 @@ class LossInputs(TensorRecord):
     * ``renders_srgb``: of detailed albedo in detailed light first, then cross renders, if any; ``photo_srgb`` and
       ``face_mask`` (where the photo shows trusted skin) have their size.
     * ``face``, ``refined``: the network's input and output.
-    * ``atlas_mask``: where terms on the albedo act.
+    * ``atlas_mask``: where terms on the albedo act. ``feature_mask``: brows and lips, whose detail is pigment.
     """
 
     renders_srgb: Float[Tensor, "render batch 3 image_height image_width"]
@@ -85,6 +90,7 @@ class LossInputs(TensorRecord):
     face: RefinerInput
     refined: RefinerOutput
     atlas_mask: Float[Tensor, "batch_or_1 1 height width"]
+    feature_mask: Float[Tensor, "batch_or_1 1 height width"]
     truth: Truth | None
 
 
@@ -177,12 +183,21 @@ def _likelihood_terms(inputs: LossInputs, weights: LossWeights) -> dict[str, Flo
     albedo_srgb = linear_to_srgb(refined)
     log_residual = refined.log() - prior.clamp(min=1e-3).log()
     seen = inputs.face.observation
+    hidden = 1 - seen.uv_visibility
     found = {
         "prior": lambda: albedo.albedo_to_prior_loss(albedo_srgb, linear_to_srgb(prior), mask, weights.prior_width),
+        "unseen_prior": lambda: albedo.albedo_to_prior_loss(
+            albedo_srgb, linear_to_srgb(prior), mask * hidden * mirror_uv(hidden), weights.prior_width
+        ),
+        "unseen_symmetry": lambda: albedo.symmetry_loss(albedo_srgb, mask * hidden * (1 - mirror_uv(hidden))),
         "low_pass_prior": lambda: albedo.low_pass_prior_loss(log_residual, mask),
         "symmetry": lambda: albedo.symmetry_loss(albedo_srgb, mask),
         "low_pass_symmetry": lambda: albedo.low_pass_symmetry_loss(log_residual, mask),
         "shading_gain": lambda: light.shading_gain_loss(inputs.refined.uv_log_gain, seen.uv_visibility * mask),
+        "feature_gain": lambda: light.shading_gain_loss(
+            inputs.refined.uv_log_gain, seen.uv_visibility * inputs.feature_mask
+        ),
+        "gain_colour": lambda: light.gain_colour_loss(inputs.refined.uv_log_gain, seen.uv_visibility * mask),
         "chroma": lambda: albedo.chroma_smoothness_loss(
             albedo_srgb, linear_to_srgb(seen.uv_texture), seen.uv_visibility * mask, weights.chroma_sharpness
         ),

@@ -55,8 +55,9 @@ class RefinerOutput(TensorRecord):
     * ``uv_illumination``: order-2 SH radiance a texel (view frame), colour-major: channel ``9 * colour + coefficient``;
       at the network's own, often coarser, resolution: read it bilinearly. Before the face's own occlusion: the image is
       albedo x shading x openness.
-    * ``uv_log_gain``: log of a grey factor on that shading, at full resolution: what no smooth light explains and no
-      pigment is (wrinkles, cast shadows, highlights). 0 for networks that have none, and where nothing was seen.
+    * ``uv_log_gain``: log of a factor on that shading, a colour each, at full resolution: what no smooth light explains
+      and no pigment is (wrinkles, cast shadows, highlights, which are whiter than skin). 0 for networks that have none,
+      and where nothing was seen.
     * ``detail_gate``: how much of the photo's own detail the albedo took over, in [0, 1]; 1 nowhere for networks that
       have no such gate.
     * ``log_variance``: of the albedo's error in log units; 0 for networks that do not say.
@@ -64,6 +65,6 @@ class RefinerOutput(TensorRecord):
 
     uv_albedo: Float[Tensor, "batch 3 height width"]
     uv_illumination: Float[Tensor, "batch 27 coarse_height coarse_width"]
-    uv_log_gain: Float[Tensor, "batch 1 height width"]
+    uv_log_gain: Float[Tensor, "batch 3 height width"]
     detail_gate: Float[Tensor, "batch 1 height width"]
     log_variance: Float[Tensor, "batch 1 height width"]

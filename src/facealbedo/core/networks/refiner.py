@@ -27,6 +27,8 @@ DARKEST = 4e-5
 CEILING_KNEE = 0.9
 # Largest log gain that the network can add to what the gate leaves to the shading.
 MAX_LOG_GAIN = 1.5
+# Usual side of the maps.
+NOISE_PX = 256
 
 
 class Refiner(nn.Module, ABC):
@@ -66,11 +68,14 @@ class PaperRefiner(Refiner):
     """The authors' form: texture and prior in, albedo and light out, nothing else known."""
 
     n_input = 6
+    noise: Tensor
 
     def __init__(self, width: int = 64, noise_seed: int = 0) -> None:
         super().__init__()
         self.net = PaperNet(width)
         self.noise_seed = noise_seed
+        # Made once: drawing it in every step would make a compiled step wait.
+        self.register_buffer("noise", _seeded_noise(NOISE_PX, noise_seed), persistent=False)
 
     @property
     def network(self) -> nn.Module:
@@ -83,7 +88,9 @@ class PaperRefiner(Refiner):
         """Texture, noise where unseen, and prior."""
         seen = face.observation
         if noise is None:
-            noise = _seeded_noise(seen.uv_texture, self.noise_seed)
+            size = seen.uv_texture.shape[-1]
+            fixed = self.noise if size == NOISE_PX else _seeded_noise(size, self.noise_seed).to(seen.uv_texture)
+            noise = fixed.expand_as(seen.uv_texture)
         texture = torch.where(seen.uv_visibility > SEEN, _signed_srgb(seen.uv_texture), noise)
         return torch.cat([texture, _signed_srgb(face.prior_albedo)], dim=1)
 
@@ -93,15 +100,15 @@ class PaperRefiner(Refiner):
         empty = albedo.new_zeros(albedo.shape[0], 1, *albedo.shape[2:])
         # Not 0, whose logarithm the losses take; 1e-3 is darker than any skin or hair.
         uv_albedo = srgb_to_linear((albedo + 1) / 2).clamp(min=1e-3)
-        return RefinerOutput(uv_albedo, light * math.pi, empty, empty, empty)
+        return RefinerOutput(uv_albedo, light * math.pi, torch.zeros_like(albedo), empty, empty)
 
 
 class ResidualRefiner(Refiner):
     """Albedo = prior x exp(gate x log-quotient + change); light = (the fit's + change) x exp(gain).
 
     The quotient (texture over fitted shading) carries the photo's detail past the network, so that it need not pass
-    through its bottleneck. The gate says how much of it is pigment; the rest of its grey part goes to the gain, so
-    that the render shows the photo's detail however the network divides it. Texture and trust of
+    through its bottleneck. The gate says how much of it is pigment; the rest goes to the gain, so that the render
+    shows the photo however the network divides it. Texture and trust of
     the mirrored side are inputs too, so that an unseen side is completed by looking at the same texel.
     """
 
@@ -149,14 +156,14 @@ class ResidualRefiner(Refiner):
     def interpret(self, face: RefinerInput, *raw: Tensor) -> RefinerOutput:
         """Compose prior, gated quotient and the network's change."""
         head, light = raw
-        change, gate, log_variance, gain = head.split((3, 1, 1, 1), dim=1)
+        change, gate, log_variance, gain = head.split((3, 1, 1, 3), dim=1)
         gate = torch.sigmoid(gate)
         quotient = log_quotient(face, self.max_log_ratio)
         change = self.max_log_change * torch.tanh(change / self.max_log_change)
         residual = gate * quotient + change
         visibility = face.observation.uv_visibility
         gain = MAX_LOG_GAIN * torch.tanh(gain / MAX_LOG_GAIN) * visibility
-        log_gain = (1 - gate) * quotient.mean(1, keepdim=True) + gain
+        log_gain = (1 - gate) * quotient + gain
         albedo = soft_ceiling(face.prior_albedo * residual.exp()).clamp(min=1e-3)
         light = light * math.pi + face.sh_radiance.reshape(-1, 27, 1, 1)
         return RefinerOutput(albedo, light, log_gain, gate * visibility, log_variance.clamp(-8, 2))
@@ -187,6 +194,5 @@ def _log(values: Tensor) -> Tensor:
     return values.clamp(min=DARKEST).log()
 
 
-def _seeded_noise(like: Tensor, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(like.shape[1:], generator=generator).to(like).expand_as(like)
+def _seeded_noise(size: int, seed: int) -> Float[Tensor, "3 size size"]:
+    return torch.randn(3, size, size, generator=torch.Generator().manual_seed(seed))

@@ -27,7 +27,7 @@ class TrainConfig:
         steps: optimiser steps in all.
         batch_size: faces a step on each device, photos and fabricated ones together.
         fabricated_share: part of each batch that is fabricated; 0: purely self-supervised.
-        fabricated_block: steps for which fabricated faces are made at once (fewer, larger launches).
+        scene_block: steps for which scenes are made at once (fewer, larger launches).
         learning_rate, warmup_steps, schedule: the rate rises linearly over the warm-up, then stays (``constant``),
             falls along a cosine to a fiftieth (``cosine``), or stays for 60 % and falls linearly (``decay``).
         clip_norm: largest length of the gradient; longer ones are shortened to it.
@@ -45,7 +45,7 @@ class TrainConfig:
     steps: int = 10_000
     batch_size: int = 32
     fabricated_share: float = 0.25
-    fabricated_block: int = 8
+    scene_block: int = 8
     learning_rate: float = 4e-4
     warmup_steps: int = 50
     schedule: Literal["constant", "cosine", "decay"] = "cosine"
@@ -76,8 +76,8 @@ class TrainConfig:
         Raises:
             TrainingError: naming the setting.
         """
-        if min(self.steps, self.batch_size, self.fabricated_block) < 1:
-            raise TrainingError("steps, batch_size and fabricated_block must be at least 1")
+        if min(self.steps, self.batch_size, self.scene_block) < 1:
+            raise TrainingError("steps, batch_size and scene_block must be at least 1")
         if not 0 <= self.fabricated_share <= 1:
             raise TrainingError(f"fabricated_share must lie in [0, 1], got {self.fabricated_share}")
         if self.learning_rate <= 0 or self.clip_norm <= 0 or not 0 <= self.ema_decay < 1:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from facealbedo.core.colour import linear_to_srgb
 from facealbedo.core.face_model.albedo_prior import AlbedoPrior
-from facealbedo.core.face_model.skin_detail import sample_detailed_albedo
+from facealbedo.core.face_model.skin_detail import DetailConfig, sample_detailed_albedo
 from facealbedo.core.geometry.projection import world_to_view
 from facealbedo.core.geometry.rotations import euler_degrees_to_matrix
 from facealbedo.core.lighting.sh import irradiance, positive, rotate_sh, sh_basis_image
@@ -35,6 +35,8 @@ F0_SKIN = 0.028
 # Outside the face the truth counts for less: no photo shows most of it.
 ELSEWHERE = 0.2
 LIGHT_FIT_STRIDE = 2
+# More of everything than people have: what is rare must be learned too.
+DETAIL = DetailConfig(freckled=0.35, mole_rate=3.0, blemish_rate=4.0, made_up=0.3, grey_haired=0.2, strength=1.3)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,11 @@ class FabricateConfig:
         lamp_share: how often a lamp is added to the surroundings. lamp_strength: the shading that it makes, at most,
             where the surroundings make about 1. lamp_softness: blur of its shadows, from and to.
         gloss: strength of the specular layer, at most.
-        relief: strength of wrinkles and pores in the normals, at most.
+        relief: strength of pores and bumps in the normals, at most. creases: depth of wrinkles, at most.
+        cavity: how much darker the bottom of a wrinkle is, at most. openness_log: spread of the exponent of the
+            face's own occlusion, which the embedded one only approximates.
+        warp: how far features lie from where the prior has them, atlas widths, standard deviation at most.
+        unnoticed: how often the fit misses all layers (brows, beard, hairline) and spatial tones.
         blur_px, noise: of lens and sensor, at most.
         identity_error, pose_error_degrees, shift_error_px: standard deviations of what the fit gets wrong.
         tone_error: standard deviation of the guessed level of melanin and blood, in units of the coefficients.
@@ -68,7 +74,12 @@ class FabricateConfig:
     lamp_strength: float = 4.0
     lamp_softness: tuple[float, float] = (0.001, 0.02)
     gloss: float = 1.0
-    relief: float = 0.22
+    relief: float = 0.2
+    creases: float = 1.2
+    cavity: float = 0.5
+    openness_log: float = 0.3
+    warp: float = 0.016
+    unnoticed: float = 0.3
     blur_px: float = 1.1
     noise: float = 0.02
     identity_error: float = 0.1
@@ -90,7 +101,7 @@ def make_pool(prior: AlbedoPrior, count: int, resolution: int, generator: torch.
     maps, coefficients = [], []
     for start in range(0, count, 32):
         coeffs = prior.sample(min(32, count - start), generator)
-        maps.append(sample_detailed_albedo(prior, coeffs, generator, resolution).uv_albedo.half())
+        maps.append(sample_detailed_albedo(prior, coeffs, generator, resolution, config=DETAIL).uv_albedo.half())
         coefficients.append(coeffs)
     return AlbedoPool(torch.cat(maps), torch.cat(coefficients))
 
@@ -122,11 +133,20 @@ class FaceFabricator:
         rows = torch.randint(len(self.pool.uv_albedo), (count,), generator=generator, device=generator.device)
         albedo = self.pool.uv_albedo[rows].float()
         mirrored = draw.chance(0.5).view(-1, 1, 1, 1) > 0
-        albedo = torch.where(mirrored, albedo.flip(-1), albedo)
+        albedo = self._warped(draw, torch.where(mirrored, albedo.flip(-1), albedo))
         batch = self._posed(draw, self.pool.albedo_coeffs[rows])
         photo = self._photograph(draw, batch, albedo)
         codes = (linear_to_srgb(photo).clamp(0, 1) * 255).round().to(torch.uint8)
         return self._fitted(draw, replace(batch, photo_srgb=codes), albedo)
+
+    def _warped(self, draw: Draw, albedo: Tensor) -> Float[Tensor, "batch 3 height width"]:
+        """Move features smoothly in the atlas: no face has its brows exactly where the model has them."""
+        size = albedo.shape[-1]
+        amount = 2 * self.config.warp * draw.uniform(1)[..., None, None]
+        offset = amount * _smooth_noise(draw, (6, 6), size, channels=2)
+        axis = (torch.arange(size, device=draw.device) + 0.5) * (2 / size) - 1
+        places = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1) + offset.permute(0, 2, 3, 1)
+        return torch.nn.functional.grid_sample(albedo, places, padding_mode="border", align_corners=False)
 
     def _posed(self, draw: Draw, albedo_coeffs: Tensor) -> CropBatch:
         """Shape, pose and camera, with an empty photo."""
@@ -171,14 +191,15 @@ class FaceFabricator:
         world = stage.model.decode(batch.coefficients.identity_coeffs, batch.coefficients.expression_coeffs)
         view = world_to_view(world, batch.pose)
         _, buffer = render_gbuffer(stage.model, view, batch.camera, stage.rasterizer)
-        openness = read_atlas(stage.uv_openness.expand(draw.count, -1, -1, -1), buffer.uv)
-        normals = self._relief(draw, buffer)
+        exponent = torch.exp(c.openness_log * draw.normal(1))[..., None, None]
+        normals, cavity = self._relief(draw, buffer)
+        openness = read_atlas(stage.uv_openness.expand(draw.count, -1, -1, -1), buffer.uv) ** exponent * cavity
         light = self._light(draw)
         surface = read_atlas(albedo, buffer.uv)
         shading = positive(irradiance(light, normals) / math.pi) * openness
         gloss = c.gloss * draw.uniform(1)[..., None, None]
         image = surface * shading + gloss * self._gloss(draw, buffer, normals, light) * openness
-        diffuse, highlight = self._lamp(draw, view, buffer, normals)
+        diffuse, highlight = (part * cavity for part in self._lamp(draw, view, buffer, normals))
         image = image + surface * diffuse + gloss * highlight
         shading = shading + diffuse
         skin = buffer.skin_coverage.float() * (surface.mean(1, keepdim=True) > 0)
@@ -217,20 +238,37 @@ class FaceFabricator:
         highlight = lamp_highlight(buffer, normals, direction, exponent, F0_SKIN)
         return radiance * lamp_diffuse(normals, direction), radiance * highlight
 
-    def _relief(self, draw: Draw, buffer: GBuffer) -> Float[Tensor, "batch 3 height width"]:
-        """Normals with wrinkles and pores, which belong to the shading and not to the albedo."""
-        size = self.stage.resolution
+    def _relief(
+        self, draw: Draw, buffer: GBuffer
+    ) -> tuple[Float[Tensor, "batch 3 height width"], Float[Tensor, "batch 1 height width"]]:
+        """Return normals with pores and wrinkles, and how open the wrinkles' bottoms are: all of it is shading."""
+        size, c = self.stage.resolution, self.config
         height = torch.zeros(draw.count, 1, size, size, device=draw.device)
-        for cells, stretch in ((size // 4, 1), (size // 8, 4), (size // 16, 6)):
-            noise = draw.normal(1, cells, max(cells // stretch, 2))
-            fine = torch.nn.functional.interpolate(noise, size=(size, size), mode="bicubic", align_corners=False)
-            height = height + fine * draw.uniform(1)[..., None, None] * (4 / cells * size) / 8
-        slopes = torch.cat([_slope(height, -1), _slope(height, -2)], dim=1)
-        amount = self.config.relief * draw.uniform(1)[..., None, None] ** 2
-        tilt = read_atlas(slopes, buffer.uv) * amount
+        for rows, columns in ((size // 4, size // 4), (size // 8, size // 24), (size // 24, size // 8)):
+            fine = _smooth_noise(draw, (rows, columns), size)
+            height = height + fine * draw.uniform(1)[..., None, None] * (4 / max(rows, columns) * size) / 8
+        height = height * c.relief * draw.uniform(1)[..., None, None] ** 2
+        crease = self._creases(draw, size) * draw.uniform(1)[..., None, None]
+        height = height - c.creases * crease
+        slopes = torch.cat([_slope(height, -1), _slope(height, -2), crease], dim=1)
+        tilt = read_atlas(slopes, buffer.uv)
         flat = torch.zeros_like(tilt[:, :1])
         # The atlas lies upright and not mirrored: its axes are about those of the view (v runs down).
-        return unit(buffer.normal_view + torch.cat([-tilt[:, :1], tilt[:, 1:], flat], dim=1))
+        normals = unit(buffer.normal_view + torch.cat([-tilt[:, :1], tilt[:, 1:2], flat], dim=1))
+        return normals, 1 - c.cavity * draw.uniform(1)[..., None, None] * tilt[:, 2:]
+
+    def _creases(self, draw: Draw, size: int) -> Float[Tensor, "batch 1 height width"]:
+        """Thin lines in [0, 1]: where smooth noise changes its sign; in parts of the face only, on a part of the faces.
+
+        A line is as wide as the noise stays within ``width`` of 0: two to five texels at 256.
+        """
+        found = torch.zeros(draw.count, 1, size, size, device=draw.device)
+        for rows, columns in ((12, 4), (4, 9), (7, 7)):
+            width = 0.04 + 0.08 * draw.uniform(1)[..., None, None]
+            lines = torch.exp(-((_smooth_noise(draw, (rows, columns), size) / width) ** 2))
+            here = torch.sigmoid(6 * (_smooth_noise(draw, (5, 5), size) - 0.4))
+            found = torch.maximum(found, lines * here * draw.chance(0.6)[:, None, None, None])
+        return found
 
     def _gloss(self, draw: Draw, buffer: GBuffer, normals: Tensor, light: Tensor) -> Tensor:
         """Specular layer: light from about the mirror direction, Schlick's Fresnel factor; rough, as skin is."""
@@ -288,7 +326,8 @@ class FaceFabricator:
         expression = (true.expression_coeffs + 0.04 * draw.normal(true.expression_coeffs.shape[1])).clamp(0, 1)
         tone = true.albedo_coeffs[:, :2] + c.tone_error * draw.normal(2)
         # A fit finds part of the spatial coefficients, and says 0 rather than something wrong.
-        rest = true.albedo_coeffs[:, 2:] * draw.uniform(1) * 0.9 + 0.15 * draw.normal(true.albedo_coeffs.shape[1] - 2)
+        noticed = draw.uniform(1) * draw.chance(1 - c.unnoticed)[:, None]
+        rest = true.albedo_coeffs[:, 2:] * noticed + 0.2 * draw.normal(true.albedo_coeffs.shape[1] - 2)
         rest = torch.cat([rest[:, :-1], torch.zeros_like(rest[:, :1])], dim=1)
         angles = (c.pose_error_degrees * draw.normal(3)).unbind(1)
         rotation = euler_degrees_to_matrix(*angles) @ batch.pose.rotation
@@ -329,6 +368,12 @@ class Draw:
     def like(self, values: list[float]) -> Tensor:
         """A constant on the device."""
         return torch.tensor(values, device=self.device)
+
+
+def _smooth_noise(draw: Draw, cells: tuple[int, int], size: int, channels: int = 1) -> Tensor:
+    """Return noise of about unit variance that changes over ``1 / cells`` of a map, [batch, channels, size, size]."""
+    noise = draw.normal(channels, *cells)
+    return torch.nn.functional.interpolate(noise, size=(size, size), mode="bicubic", align_corners=False)
 
 
 def _slope(height: Tensor, axis: int) -> Tensor:

@@ -13,11 +13,12 @@ from facealbedo.core.colour import ITA_GROUPS, ita_group, linear_to_srgb
 from facealbedo.core.lighting.sh import shading
 from facealbedo.core.metrics.albedo import albedo_errors
 from facealbedo.core.metrics.image import masked_psnr, masked_ssim
-from facealbedo.core.metrics.leakage import detail_kept, left_right_error, light_correlation
+from facealbedo.core.metrics.leakage import detail_kept, left_right_error, light_correlation, log_luminance
+from facealbedo.core.metrics.masks import masked_mean
 from facealbedo.core.networks.records import RefinerInput, RefinerOutput
 from facealbedo.core.networks.refiner import Refiner, log_quotient
-from facealbedo.core.train.scene import Scene, Stage
-from facealbedo.core.train.step import render
+from facealbedo.core.train.scene import Scene, Stage, read_atlas
+from facealbedo.core.train.step import render, uv_shading
 from facealbedo.core.types import TensorRecord
 
 # Faces whose visible skin is smaller than this (share of the region) say nothing.
@@ -82,14 +83,15 @@ def plain_quotient(face: RefinerInput) -> RefinerOutput:
 def _with_fitted_light(face: RefinerInput, uv_albedo: Tensor) -> RefinerOutput:
     light = face.sh_radiance.reshape(-1, 27, 1, 1).expand(-1, -1, 8, 8)
     empty = torch.zeros_like(uv_albedo[:, :1])
-    return RefinerOutput(uv_albedo, light, empty, empty, empty)
+    return RefinerOutput(uv_albedo, light, torch.zeros_like(uv_albedo), empty, empty)
 
 
 def photo_measures(stage: Stage, scene: Scene, refined: RefinerOutput) -> dict[str, Float[Tensor, "face"]]:
     """Measure refined faces against their photos; NaN where too little is seen.
 
     * ``psnr``, ``ssim``: render against photo (sRGB) on the trusted face.
-    * ``leakage``: |correlation of log albedo with the fit's log shading| on seen skin.
+    * ``leakage``: |correlation of log albedo with the fit's log shading on smooth normals| on seen skin.
+    * ``light_kept``: slope of log albedo on that log shading: the part of the light that stayed.
     * ``left_right``: difference of the blurred halves, 0-255.
     * ``skin_detail``, ``feature_detail``: of the photo's fine detail on skin, and on brows and lips, kept; slopes.
     """
@@ -97,13 +99,15 @@ def photo_measures(stage: Stage, scene: Scene, refined: RefinerOutput) -> dict[s
     seen = (scene.face.observation.uv_visibility > 0.3).float()
     skin, features = seen * stage.skin_region, seen * stage.detail_region
     enough = _enough(mask, 1.0) & _enough(skin, stage.skin_region) & _enough(features, stage.detail_region)
-    result = linear_to_srgb(render(scene, refined).image).clamp(0, 1)
+    result = linear_to_srgb(render(scene, refined)).clamp(0, 1)
     albedo, texture = refined.uv_albedo, scene.face.observation.uv_texture
+    light = shading(scene.face.sh_radiance, scene.face.observation.uv_normal_view)
     safe = [torch.where(enough[:, None, None, None], values, 1.0) for values in (mask, skin, features)]
     measures = {
         "psnr": masked_psnr(result, scene.photo_srgb, safe[0]),
         "ssim": masked_ssim(result, scene.photo_srgb, safe[0]),
-        "leakage": light_correlation(albedo, scene.face.fitted_shading(), safe[1]).abs(),
+        "leakage": light_correlation(albedo, light, safe[1]).abs(),
+        "light_kept": light_kept(albedo, light, safe[1]),
         "left_right": _left_right(albedo, safe[1]),
         "skin_detail": detail_kept(albedo, texture, safe[1]),
         "feature_detail": detail_kept(albedo, texture, safe[2]),
@@ -128,6 +132,15 @@ def truth_measures(stage: Stage, scene: Scene, refined: RefinerOutput) -> dict[s
             group == index, errors.delta_e_aligned, torch.nan
         )
     return measures
+
+
+def light_kept(albedo: Tensor, light: Tensor, mask: Tensor) -> Float[Tensor, "face"]:
+    """Slope of log albedo on log shading over the mask: 0 is clean, 1 is a photo. Unlike a correlation it is small
+    when little is left, however even the skin.
+    """
+    values, shade = log_luminance(albedo), log_luminance(light)
+    centred = (shade - masked_mean(shade, mask)[..., None, None]) * mask
+    return (values * centred).sum((1, 2, 3)) / (shade * centred).sum((1, 2, 3)).clamp(min=1e-6)
 
 
 def _left_right(albedo: Tensor, mask: Tensor) -> Tensor:
@@ -155,14 +168,15 @@ def _rows(stage: Stage, scenes: Sequence[Scene], refiner: Refiner, count: int) -
 def _cells(stage: Stage, scene: Scene, refiner: Refiner) -> Tensor:
     """Return the pictures of each face side by side, [face, 3, height, width], sRGB."""
     refined = refiner(scene.face)
-    made = render(scene, refined)
     mask = scene.face_mask
+    albedo = read_atlas(refined.uv_albedo, scene.uv)
+    light = read_atlas(uv_shading(scene, refined), scene.uv)
     lamp = scene.face.sh_radiance.new_zeros(1, 3, 9)
     lamp[..., 0], lamp[..., 3], lamp[..., 1], lamp[..., 2] = 1.6, -1.9, 0.5, 0.9
-    relit = made.albedo * shading(lamp.expand(len(mask), -1, -1), scene.normal_view).clamp(min=0) * scene.openness
+    relit = albedo * shading(lamp.expand(len(mask), -1, -1), scene.normal_view).clamp(min=0) * scene.openness
     level = PREVIEW_LEVEL * (scene.normal_view.abs().sum(1, keepdim=True) > 0)
     linear = (
-        made.image * (mask > 0), made.albedo * (level > 0), made.shading * level, relit,
+        render(scene, refined) * (mask > 0), albedo * (level > 0), light * level, relit,
         refined.uv_albedo * stage.atlas_mask, scene.face.prior_albedo * stage.atlas_mask,
         scene.face.observation.uv_texture * (scene.face.observation.uv_visibility > 0.05),
     )  # fmt: skip

@@ -16,7 +16,7 @@ from facealbedo.core.train.batch import CropSource, mirror_batch
 from facealbedo.core.train.checkpoint import checkpoint_to_bytes, restore_checkpoint
 from facealbedo.core.train.config import TrainConfig, TrainingError
 from facealbedo.core.train.guard import FiniteGuard
-from facealbedo.core.train.sampler import ShuffledRows, mixed_seed, step_generator
+from facealbedo.core.train.sampler import ShuffledRows, step_generator
 from facealbedo.core.train.scene import Scene, Stage, concatenate, make_scene
 from facealbedo.core.train.schedule import learning_rate, progress
 from facealbedo.core.train.state import TrainState, fresh_state, update_average
@@ -102,7 +102,7 @@ def train(config: TrainConfig, crew: Crew) -> TrainState:
         except torch.cuda.OutOfMemoryError as error:
             raise _out_of_memory(config) from error
         state.step += 1
-        update_average(state, config.ema_decay, guard.found)
+        update_average(state, config.ema_decay)
         guard.raise_if_found()
         meter.count(state, loss, norm, terms)
         look_around(config, crew, state, guard)
@@ -136,21 +136,22 @@ Forward = Callable[[Scene, float], tuple[Tensor, dict[str, Tensor]]]
 def prepare_forward(config: TrainConfig, crew: Crew, state: TrainState) -> Forward:
     """Return the function from a scene to its loss: precision, compilation and gradient exchange arranged."""
     stage, device = crew.stage, crew.stage.device
-    judge = compare
-    if config.compile:
-        state.refiner.network.compile()
-        judge = torch.compile(compare)
     refiner: nn.Module = state.refiner
     if crew.world_size > 1:
         refiner = nn.parallel.DistributedDataParallel(state.refiner)
     # A tensor, so that a compiled loss is not compiled again for every value.
     done = torch.zeros((), device=device)
 
-    def forward(scene: Scene, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        done.fill_(progress)
+    def judge(scene: Scene) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.mixed_precision):
             refined = refiner(scene.face)
-        return judge(scene, refined, stage.atlas_mask, config.weights, done, crew.features)
+        return compare(scene, refined, stage, config.weights, done, crew.features)
+
+    judge_fast = torch.compile(judge) if config.compile else judge
+
+    def forward(scene: Scene, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        done.fill_(progress)
+        return judge_fast(scene)
 
     return forward
 
@@ -161,38 +162,47 @@ class Sitters:
     def __init__(self, config: TrainConfig, crew: Crew) -> None:
         self._config, self._crew = config, crew
         self._rows = ShuffledRows(max(_count(crew), 1), config.n_photos, config.seed, crew.rank, crew.world_size)
-        self._block: tuple[int, Scene] | None = None
+        self._number = -1
+        self._block: list[tuple[int, Scene]] = []
 
     def see(self, step: int) -> Scene:
-        """Make the scene of a step: photos, half of them mirrored, and fabricated faces."""
-        scenes = []
-        if self._config.n_photos and self._crew.photos is not None:
-            scenes.append(self._photographed(step, self._crew.photos))
-        if self._config.n_fabricated and self._crew.fabricator is not None:
-            scenes.append(self._fabricated(step, self._crew.fabricator))
+        """Make the scene of a step: photos, half of them mirrored, and fabricated faces.
+
+        Scenes are made for a block of steps at once, when its first or a resumed step needs them: the many small
+        operations of posing and unwrapping cost the host the same for any number of faces.
+        """
+        number, place = divmod(step, self._config.scene_block)
+        if number != self._number:
+            self._block = []  # its memory can be used for the next
+            self._block = self._make(number)
+            self._number = number
+        scenes = [scene[place * count : (place + 1) * count] for count, scene in self._block]
         return scenes[0] if len(scenes) == 1 else concatenate(*scenes)
 
-    def _photographed(self, step: int, photos: CropSource) -> Scene:
+    def _make(self, number: int) -> list[tuple[int, Scene]]:
+        """Make the photos and the fabricated faces of a block, with how many of each a step takes."""
+        config, crew = self._config, self._crew
+        generator = step_generator(config.seed, number, crew.rank, crew.stage.device)
+        made = []
+        if config.n_photos and crew.photos is not None:
+            made.append((config.n_photos, self._photographed(number, crew.photos, generator)))
+        if config.n_fabricated and crew.fabricator is not None:
+            count = config.n_fabricated * config.scene_block
+            made.append((config.n_fabricated, crew.fabricator.make(count, generator)))
+        return made
+
+    def _photographed(self, number: int, photos: CropSource, generator: torch.Generator) -> Scene:
         config, stage = self._config, self._crew.stage
-        batch = photos.fetch(self._rows.rows(step), stage.device)
-        photos.expect(self._rows.rows(step + 1))
+        batch = photos.fetch(self._rows_of(number), stage.device)
+        photos.expect(self._rows_of(number + 1))
         if config.flip:
-            generator = step_generator(config.seed, step, self._crew.rank, stage.device)
             flip = torch.rand(len(batch), generator=generator, device=stage.device) < 0.5
             batch = mirror_batch(stage.model, batch, flip)
         return make_scene(stage, batch)
 
-    def _fabricated(self, step: int, fabricator: Fabricator) -> Scene:
-        """Take the step's share of a block of faces, which is made when its first or a resumed step needs it."""
-        config = self._config
-        number, place = divmod(step, config.fabricated_block)
-        if self._block is None or self._block[0] != number:
-            seed = mixed_seed(config.seed, "fabricated")
-            generator = step_generator(seed, number, self._crew.rank, self._crew.stage.device)
-            self._block = None  # its memory can be used for the next
-            self._block = (number, fabricator.make(config.n_fabricated * config.fabricated_block, generator))
-        first = place * config.n_fabricated
-        return self._block[1][first : first + config.n_fabricated]
+    def _rows_of(self, number: int) -> list[int]:
+        steps = range(number * self._config.scene_block, (number + 1) * self._config.scene_block)
+        return [row for step in steps for row in self._rows.rows(step)]
 
 
 def descend(

@@ -22,6 +22,16 @@ class TrainState:
     average: Refiner
     optimizer: torch.optim.Optimizer
     step: int = 0
+    _tensors: tuple[list[Tensor], list[Tensor], list[tuple[Tensor, Tensor]]] | None = None
+
+    def tensors(self) -> tuple[list[Tensor], list[Tensor], list[tuple[Tensor, Tensor]]]:
+        """Return floating tensors of mean and network, side by side, and pairs of the others; listed once."""
+        if self._tensors is None:
+            pairs = list(zip(self.average.state_dict().values(), self.refiner.state_dict().values(), strict=True))
+            floating = [pair for pair in pairs if pair[0].is_floating_point()]
+            others = [pair for pair in pairs if not pair[0].is_floating_point()]
+            self._tensors = ([mean for mean, _ in floating], [value for _, value in floating], others)
+        return self._tensors
 
 
 def fresh_state(config: TrainConfig, device: torch.device, synchronise_norms: bool = False) -> TrainState:
@@ -45,25 +55,14 @@ def fresh_state(config: TrainConfig, device: torch.device, synchronise_norms: bo
 
 
 @torch.no_grad()
-def update_average(state: TrainState, decay: float, found_bad: Tensor) -> None:
-    """Move the running mean towards the weights and the norms' statistics; not at all after a bad step.
+def update_average(state: TrainState, decay: float) -> None:
+    """Move the running mean towards the weights and the norms' statistics.
 
-    Early on the decay is smaller, so that the mean forgets the random start.
+    Early on the decay is smaller, so that the mean forgets the random start. After a bad step the statistics may hold
+    NaN; nothing of that is ever saved, because the run stops first (`guard`).
     """
     warm = min(decay, (1 + state.step) / (10 + state.step))
-    share = (1 - warm) * (1 - found_bad)
-    means, values = [], []
-    for (_, mean), (_, value) in zip(_tensors(state.average), _tensors(state.refiner), strict=True):
-        if mean.is_floating_point():
-            means.append(mean)
-            values.append(value.detach())
-        else:
-            mean.copy_(value)
-    # After a bad step the statistics may hold NaN, and 0 x NaN is NaN: look only at what is finite.
-    steps = torch._foreach_sub(values, means)
-    torch._foreach_mul_(steps, share)
-    torch._foreach_add_(means, [step.nan_to_num_(0.0, 0.0, 0.0) for step in steps])
-
-
-def _tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
-    return list(module.state_dict().items())
+    means, values, counts = state.tensors()
+    torch._foreach_lerp_(means, values, 1 - warm)
+    for mean, value in counts:
+        mean.copy_(value)

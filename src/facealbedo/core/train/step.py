@@ -2,58 +2,74 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from facealbedo.core.colour import linear_to_srgb
-from facealbedo.core.lighting.sh import shading, shading_per_texel
+from facealbedo.core.lighting.sh import shading_per_texel
 from facealbedo.core.losses.total import FeatureExtractor, LossInputs, LossWeights, total_loss
 from facealbedo.core.networks.records import RefinerOutput
-from facealbedo.core.train.scene import Scene, read_atlas
-from facealbedo.core.types import TensorRecord
+from facealbedo.core.train.scene import Scene, Stage, read_atlas
 
 
-@dataclass(frozen=True)
-class Renders(TensorRecord):
-    """Linear images of the refined face, per pixel (dense), and their parts."""
+def uv_shading(scene: Scene, refined: RefinerOutput) -> Float[Tensor, "batch 3 height width"]:
+    """Detailed shading of every texel: the light map, read bilinearly, on smooth normals, and the gain."""
+    size = refined.uv_albedo.shape[-1]
+    light = enlarge(refined.uv_illumination, size)
+    return (
+        shading_per_texel(light, scene.face.observation.uv_normal_view)
+        * scene.face.uv_openness
+        * refined.uv_log_gain.exp()
+    )
 
-    image: Float[Tensor, "batch 3 height width"]
-    albedo: Float[Tensor, "batch 3 height width"]
-    shading: Float[Tensor, "batch 3 height width"]
+
+def render(scene: Scene, refined: RefinerOutput) -> Float[Tensor, "batch 3 height width"]:
+    """Detailed albedo in detailed light, linear: shaded in the atlas and read bilinearly at every pixel (dense).
+
+    Normals and light change little from texel to texel, so shading before reading costs nothing, and the gradient
+    flows back through three channels instead of thirty-one.
+    """
+    return read_atlas(refined.uv_albedo * uv_shading(scene, refined), scene.uv)
 
 
-def render(scene: Scene, refined: RefinerOutput) -> Renders:
-    """Detailed albedo in detailed light: both read from the atlas at every pixel, normals per pixel."""
-    albedo = read_atlas(refined.uv_albedo, scene.uv)
-    smooth = shading_per_texel(read_atlas(refined.uv_illumination, scene.uv), scene.normal_view)
-    light = smooth * scene.openness * read_atlas(refined.uv_log_gain, scene.uv).exp()
-    return Renders(albedo * light, albedo, light)
+def enlarge(uv_map: Float[Tensor, "batch channel rows columns"], size: int) -> Tensor:
+    """Read a coarse map bilinearly at ``size`` x ``size`` texel centres, as two matrix products (cheap gradients)."""
+    if uv_map.shape[-1] == size:
+        return uv_map
+    rows = interpolation_matrix(uv_map.shape[-2], size, uv_map)
+    columns = interpolation_matrix(uv_map.shape[-1], size, uv_map)
+    return rows @ uv_map @ columns.T
+
+
+def interpolation_matrix(coarse: int, fine: int, like: Tensor) -> Float[Tensor, "fine coarse"]:
+    """Weights of bilinear interpolation between texel centres, the border repeated."""
+    place = (torch.arange(fine, device=like.device, dtype=like.dtype) + 0.5) * (coarse / fine) - 0.5
+    distance = (place.clamp(0, coarse - 1)[:, None] - torch.arange(coarse, device=like.device)).abs()
+    return (1 - distance).clamp(min=0)
 
 
 def compare(
     scene: Scene,
     refined: RefinerOutput,
-    atlas_mask: Float[Tensor, "1 1 map_height map_width"],
+    stage: Stage,
     weights: LossWeights,
     progress: float | Tensor,
     features: FeatureExtractor | None = None,
 ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
     """Render the refined faces and weigh what differs; see `losses.total.total_loss`."""
-    main = render(scene, refined)
-    images = [main.image]
+    images = [render(scene, refined)]
     if weights.cross_renders > 0:
-        images.append(main.albedo * shading(scene.face.sh_radiance, scene.normal_view) * scene.openness)
-        images.append(read_atlas(scene.face.prior_albedo, scene.uv) * main.shading)
+        images.append(read_atlas(refined.uv_albedo * scene.face.fitted_shading(), scene.uv))
+        images.append(read_atlas(scene.face.prior_albedo * uv_shading(scene, refined), scene.uv))
     inputs = LossInputs(
         renders_srgb=torch.stack([linear_to_srgb(image) for image in images]),
         photo_srgb=scene.photo_srgb,
         face_mask=scene.face_mask,
         face=scene.face,
         refined=refined,
-        atlas_mask=atlas_mask,
+        atlas_mask=stage.atlas_mask,
+        feature_mask=stage.feature_region,
         truth=scene.truth,
     )
     return total_loss(inputs, weights, progress, features)

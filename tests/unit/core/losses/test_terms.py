@@ -214,7 +214,11 @@ def test_gradcheck_of_light_terms(generator):
 
 def test_shading_gain_counts_size_and_smooth_part():
     mask = torch.ones(2, 1, 64, 64)
-    constant = torch.full((2, 1, 64, 64), -0.2)
+    constant = torch.full((2, 3, 64, 64), -0.2)
     torch.testing.assert_close(light.shading_gain_loss(constant, mask), torch.full((2,), 0.2 + 2 * 0.2))
     stripes = constant * torch.tensor([1.0, -1.0]).repeat(32)
     torch.testing.assert_close(light.shading_gain_loss(stripes, mask), torch.full((2,), 0.2))
+    assert light.gain_colour_loss(stripes, mask).abs().max() == 0
+    coloured = torch.tensor([0.3, 0.0, -0.3])[:, None, None].expand(2, 3, 64, 64)
+    torch.testing.assert_close(light.gain_colour_loss(coloured, mask), torch.full((2,), 0.2))
+    torch.testing.assert_close(light.shading_gain_loss(coloured, mask), torch.zeros(2))

@@ -9,6 +9,7 @@ from torch import nn
 from facealbedo.core.colour import linear_to_srgb
 from facealbedo.core.lighting.sh import mirror_sh, shading
 from facealbedo.core.networks import PRESETS, NetworkConfig, RefinerInput, build_refiner, log_quotient
+from facealbedo.core.networks.blocks import Upsample
 from facealbedo.core.networks.refiner import soft_ceiling
 from facealbedo.core.types import UVObservation
 
@@ -175,3 +176,10 @@ def test_bad_configurations_are_named():
         build_refiner(NetworkConfig(light_factor=3))
     with pytest.raises(ValueError, match="multiples of 4"):
         build_refiner(PRESETS["tiny"]).network(torch.zeros(1, 18, 30, 30))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (5, 8)])
+def test_upsample_is_torchs_own(shape):
+    x = torch.randn(2, 3, *shape, dtype=torch.float64)
+    expected = nn.functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(Upsample()(x), expected)
