@@ -104,7 +104,9 @@ def true_uv_shading(
     return seen.uv_texture, seen.uv_visibility
 
 
-def relight_image(target: Target, uv_albedo: Float[Tensor, "1 3 height width"]) -> Float[Tensor, "1 3 height width"]:
+def relight_image(
+    target: Target, uv_albedo: Float[Tensor, "1 3 map_height map_width"]
+) -> Float[Tensor, "1 3 height width"]:
     """Return the target view with another albedo, sRGB: the path tracer's light on the true mesh.
 
     Light between surfaces keeps the true albedo's share; that is a few percent of the light and the same for all

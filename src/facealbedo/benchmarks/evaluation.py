@@ -1,0 +1,69 @@
+"""Take the numbers of the last evaluation over as the committed reference.
+
+    python -m facealbedo.benchmarks.evaluation [FOLDER]
+
+Reads ``FOLDER/<set>/metrics.json`` (FOLDER: data/08_reporting/evaluation) and writes
+``docs/benchmarks/evaluation_reference.json``: what the gate compares with and README's tables are made of.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from facealbedo.core.errors import FaceAlbedoError
+
+REFERENCE = Path("docs") / "benchmarks" / "evaluation_reference.json"
+FOLDER = Path("data") / "08_reporting" / "evaluation"
+SETS = ("relit", "geometry", "multilight", "portraits")
+_FACTS = ("people", "photos", "seed", "truth_sha256", "code", "methods", "lpips", "ita_distribution")
+_DIGITS = 4
+
+logger = logging.getLogger(__name__)
+
+
+def take_over(folder: Path, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the reference with the numbers of every set that was measured; other sizes and sets stay.
+
+    Raises:
+        FaceAlbedoError: nothing was measured.
+    """
+    reference = {name: dict(sizes) for name, sizes in known.items()}
+    found = [name for name in SETS if (folder / name / "metrics.json").is_file()]
+    if not found:
+        raise FaceAlbedoError(f"there are no metrics in {folder}; run `kedro run --pipeline evaluate` first")
+    for name in found:
+        metrics = json.loads((folder / name / "metrics.json").read_text(encoding="utf-8"))
+        kept = {key: metrics[key] for key in _FACTS if key in metrics}
+        kept["not_reconstructed"] = len(metrics["not_reconstructed"])
+        for part in ("tables", "oracles"):
+            if part in metrics:
+                kept[part] = _rounded(metrics[part])
+        reference.setdefault(name, {})[metrics["size"]] = kept
+    return reference
+
+
+def _rounded(tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {key: _rounded(value) for key, value in tree.items()}
+    return round(tree, _DIGITS) if isinstance(tree, float) else tree
+
+
+def main() -> None:
+    """Write the reference."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER)
+    folder = parser.parse_args().folder
+    known = json.loads(REFERENCE.read_text(encoding="utf-8")) if REFERENCE.is_file() else {}
+    reference = take_over(folder, known)
+    REFERENCE.write_text(json.dumps(reference, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    logger.info("%s: %s", REFERENCE, ", ".join(f"{name} ({', '.join(sizes)})" for name, sizes in reference.items()))
+
+
+if __name__ == "__main__":
+    main()

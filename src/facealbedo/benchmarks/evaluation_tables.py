@@ -1,0 +1,102 @@
+"""Write README's tables of measured numbers from the committed reference.
+
+    python -m facealbedo.benchmarks.evaluation_tables [--check]
+
+Between the lines ``<!-- evaluation:SET -->`` and ``<!-- /evaluation:SET -->`` stands what this command writes. With
+``--check`` nothing is written and the exit status says whether something would change.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from facealbedo.benchmarks.evaluation import REFERENCE
+from facealbedo.core.colour import ITA_GROUPS
+from facealbedo.core.errors import FaceAlbedoError
+from facealbedo.core.evaluate.summary import METRICS
+
+README = Path("README.md")
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "relit": ("delta_e_aligned", "delta_e", "relight_psnr", "relight_psnr_aligned", "ita_error", "light_correlation"),
+    "portraits": ("psnr", "ssim", "identity_cosine", "light_correlation", "bs_error", "skin_detail_kept"),
+    "multilight": ("spread", "relative_spread"),
+    "geometry": ("vertex_mean_mm", "vertex_median_mm", "vertex_p90_mm"),
+}
+_MARKED = re.compile(r"(<!-- evaluation:(\w+) -->\n).*?(<!-- /evaluation:\2 -->)", re.DOTALL)
+
+logger = logging.getLogger(__name__)
+
+
+def filled(text: str, reference: Mapping[str, Any]) -> str:
+    """Return a text with what stands between its markers replaced by the tables.
+
+    Raises:
+        FaceAlbedoError: a marker names a set that does not exist.
+    """
+    return _MARKED.sub(lambda match: match[1] + tables_of(match[2], reference) + match[3], text)
+
+
+def tables_of(name: str, reference: Mapping[str, Any]) -> str:
+    """Return the Markdown of a set: the full size if it was measured, else the small one, else a sentence."""
+    if name not in COLUMNS:
+        raise FaceAlbedoError(f"there is no benchmark set {name!r}; the sets are {', '.join(COLUMNS)}")
+    sizes = reference.get(name, {})
+    size = next((size for size in ("full", "small") if size in sizes), None)
+    if size is None:
+        return "Not measured yet.\n"
+    numbers = sizes[size]
+    count = f"{numbers['people']} people, {numbers['photos']} photos, {numbers['not_reconstructed']} not reconstructed"
+    parts = [f"`{name}`, {size}: {count}; 95 % bootstrap intervals over people.\n", _means(name, numbers)]
+    if name == "relit":
+        parts += [_groups(numbers, metric) for metric in ("delta_e_aligned", "relight_psnr", "ita_error")]
+    return "\n".join(parts)
+
+
+def _means(name: str, numbers: Mapping[str, Any]) -> str:
+    tables = numbers["tables"]["fitted"]
+    columns = [column for column in COLUMNS[name] if all(column in row["mean"] for row in tables.values())]
+    lines = [[""] + [METRICS[column].label for column in columns], ["---"] * (len(columns) + 1)]
+    for method, row in tables.items():
+        cells = []
+        for column in columns:
+            interval, digits = row["mean"][column], METRICS[column].decimals
+            cells.append(f"{interval['value']:.{digits}f} ({interval['low']:.{digits}f}-{interval['high']:.{digits}f})")
+        lines.append([f"`{method}`", *cells])
+    return _markdown(lines)
+
+
+def _groups(numbers: Mapping[str, Any], metric: str) -> str:
+    names = [group.name for group in ITA_GROUPS]
+    lines = [[METRICS[metric].label, *names], ["---"] * (len(names) + 1)]
+    for method, row in numbers["tables"]["fitted"].items():
+        values = row["groups"][metric]
+        lines.append([f"`{method}`", *(f"{values[name]:.{METRICS[metric].decimals}f}" for name in names)])
+    return _markdown(lines)
+
+
+def _markdown(lines: list[list[str]]) -> str:
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def main() -> None:
+    """Write or check README."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    text = README.read_text(encoding="utf-8")
+    wanted = filled(text, json.loads(REFERENCE.read_text(encoding="utf-8")))
+    if check:
+        sys.exit(int(text != wanted))
+    README.write_text(wanted, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
