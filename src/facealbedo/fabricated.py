@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from functools import lru_cache
 
+import safetensors.torch
 import torch
 
 from facealbedo.assets import load_face_model
@@ -11,6 +14,7 @@ from facealbedo.assets.environments import load_environments
 from facealbedo.assets.occlusion import load_occlusion
 from facealbedo.assets.prior import load_albedo_prior
 from facealbedo.assets.tone import HELD_OUT_ENVIRONMENTS
+from facealbedo.core.colour import ITA_GROUPS
 from facealbedo.core.fabricate.portrait import PortraitConfig, Portraits, Studio, fabricate_portraits
 from facealbedo.core.fabricate.tone_statistics import (
     ToneSimulationConfig,
@@ -19,6 +23,7 @@ from facealbedo.core.fabricate.tone_statistics import (
 )
 from facealbedo.core.imaging.encoding import encode_png_srgb
 from facealbedo.core.lighting.envmap import EnvironmentMap
+from facealbedo.core.types import TensorRecord
 
 
 @lru_cache(maxsize=2)
@@ -61,3 +66,36 @@ def fabricated_portrait(seed: int) -> bytes:
     """Return one portrait as a PNG; odd seeds make light skin, even ones dark."""
     group = torch.tensor([1 if seed % 2 else 5])
     return encode_png_srgb(portraits(1, 100 + seed, PortraitConfig(size_px=640), group).image[0])
+
+
+@dataclass(frozen=True)
+class FabricatedPerson:
+    """A portrait and what is true of it.
+
+    * ``photo``: PNG, sRGB. ``truth``: safetensors of the portrait's own records: ``uv_albedo`` (linear),
+      ``coefficients.*``, ``pose.*``, ``camera.*``, ``light.*`` (view frame), ``response.*``.
+    """
+
+    name: str
+    photo: bytes
+    truth: bytes
+
+
+def fabricated_people(count: int, seed: int, size_px: int, texture_px: int) -> Iterator[FabricatedPerson]:
+    """Make portraits one by one, each from its own seed, the six ITA groups in turn, in held-out light."""
+    config = PortraitConfig(size_px=size_px, texture_px=texture_px)
+    for number in range(count):
+        made = portraits(1, seed + number, config, torch.tensor([number % len(ITA_GROUPS)]))
+        tensors = {name: value.contiguous() for name, value in _tensors(made) if name != "image"}
+        # No metadata: safetensors writes it in an unstable order, and equal people must give equal bytes.
+        truth = safetensors.torch.save(tensors)
+        yield FabricatedPerson(f"fabricated_{number:05d}", encode_png_srgb(made.image[0]), truth)
+
+
+def _tensors(record: TensorRecord, prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    for item in fields(record):  # type: ignore[arg-type]
+        value = getattr(record, item.name)
+        if isinstance(value, torch.Tensor):
+            yield f"{prefix}{item.name}", value
+        elif isinstance(value, TensorRecord):
+            yield from _tensors(value, f"{prefix}{item.name}.")
