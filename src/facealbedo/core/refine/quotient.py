@@ -36,6 +36,7 @@ class QuotientConfig:
         mirror_trust: factor on the trust of mirrored texels.
         carry_cells: beyond the seen part the local ratio is carried on over about one cell of a grid of this many
             cells a side; farther away the ratio is that of the whole face.
+        max_overall: largest such ratio of the whole face, log: what is more is a hard shadow over most of it.
     """
 
     shading_floor: float = 0.12
@@ -48,6 +49,7 @@ class QuotientConfig:
     broad_cells: int = 32
     mirror_trust: float = 0.8
     carry_cells: int = 16
+    max_overall: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def quotient_albedo(
     log_ratio = _limited_log_ratio(observation.uv_texture, shading, prior_albedo, settings)
     mirror_trust = own_trust.flip(-1) * settings.mirror_trust
     log_ratio = _without_uneven_light(log_ratio, own_trust, settings)
-    residual = _complete(log_ratio, own_trust, mirror_trust, settings.carry_cells)
+    residual = _complete(log_ratio, own_trust, mirror_trust, settings)
     albedo = (prior_albedo * residual.exp()).clamp(min=1e-4, max=1.0)
     return QuotientResult(albedo, own_trust)
 
@@ -127,26 +129,26 @@ def _without_uneven_light(log_ratio: Tensor, trust: Tensor, settings: QuotientCo
     return log_ratio - broad + settings.even_share * even + settings.uneven_share * (broad - even)
 
 
-def _complete(log_ratio: Tensor, own_trust: Tensor, mirror_trust: Tensor, carry_cells: int) -> Tensor:
+def _complete(log_ratio: Tensor, own_trust: Tensor, mirror_trust: Tensor, settings: QuotientConfig) -> Tensor:
     """Blend own, mirrored and extended log-ratios band by band."""
     levels = int(math.log2(_power_of_two_divisor(log_ratio)))
     own = pull_push(log_ratio, own_trust, levels)
     mirrored = own.flip(-1)
     known = (own_trust + (1 - own_trust) * mirror_trust).clamp(max=1)
     both = own * own_trust + mirrored * (1 - own_trust)
-    extended = _extended(both, known, levels, carry_cells)
+    extended = _extended(both, known, levels, settings)
     weights = (own_trust, (1 - own_trust) * mirror_trust, (1 - own_trust) * (1 - mirror_trust))
     return blend_multiband((own, mirrored, extended), weights, min(levels, 6))
 
 
-def _extended(log_ratio: Tensor, known: Tensor, levels: int, carry_cells: int) -> Tensor:
+def _extended(log_ratio: Tensor, known: Tensor, levels: int, settings: QuotientConfig) -> Tensor:
     """Return the whole face's ratio, drawn to the local one near what is known.
 
     Carrying the values at the border on for ever would carry on their errors: they are the grazing ones.
     """
     size = (log_ratio.shape[-2], log_ratio.shape[-1])
-    overall = _weighted_median(log_ratio, known)
-    cell = max(1, size[0] // carry_cells)
+    overall = settings.max_overall * torch.tanh(_weighted_median(log_ratio, known) / settings.max_overall)
+    cell = max(1, size[0] // settings.carry_cells)
     depth = min(levels, int(math.log2(cell)))
     local = pull_push(log_ratio, known, levels)
     nearness, local = (_low_pass(values, depth, size) for values in (known, local))
