@@ -162,7 +162,7 @@ def _entries(journal: Path) -> list[dict]:
     return [json.loads(line) for line in journal.read_text().splitlines()]
 
 
-class _Page(html.parser.HTMLParser):
+class PageReader(html.parser.HTMLParser):
     """Finds what a file name could have smuggled into a page."""
 
     def __init__(self) -> None:
@@ -180,7 +180,7 @@ def _unsafe_pages(folder: Path) -> list[str]:
     """Return what runs or loads something in the pages of a run, apart from the page's own script."""
     lines = []
     for path in folder.rglob("*.html"):
-        page = _Page()
+        page = PageReader()
         page.feed(path.read_text(encoding="utf-8"))
         lines += [f"{path.name}: {found}" for found in page.found]
     return lines
