@@ -1,0 +1,88 @@
+"""The evaluate pipeline: wiring, parameters, and every set in the smallest size from path tracing to gate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.runner import SequentialRunner
+from kedro_datasets.json import JSONDataset
+
+from facealbedo.core.metrics.masks import EvaluationError
+from facealbedo.datasets.face_folders import FaceFoldersDataset
+from facealbedo.datasets.files import BytesDataset
+from facealbedo.params.evaluate import EvaluateParams, RelitParams, TraceParams
+from facealbedo.pipelines.evaluate import create_pipeline
+
+CONF = Path(__file__).resolve().parents[2] / "conf" / "base"
+WORK = TraceParams(samples=2, gloss_samples=1)
+SETS = ("relit", "geometry", "multilight", "portraits", "fair")
+
+
+def test_every_dataset_is_in_the_catalog_and_parameters_are_the_defaults() -> None:
+    pipeline = create_pipeline()
+    catalog = yaml.safe_load((CONF / "catalog_evaluate.yml").read_text())
+    assert pipeline.datasets() - {"params:evaluate"} == set(catalog)
+    written = yaml.safe_load((CONF / "parameters_evaluate.yml").read_text())["evaluate"]
+    assert EvaluateParams.model_validate(written) == EvaluateParams()
+    assert written == EvaluateParams().model_dump(mode="json")
+    assert {node.namespace for node in pipeline.nodes} == set(SETS)
+
+
+def catalog_in(folder: Path, params: EvaluateParams, reference: dict[str, object]) -> DataCatalog:
+    datasets: dict[str, object] = {
+        "params:evaluate": MemoryDataset(params),
+        "evaluation_reference": MemoryDataset(reference),
+        "relit.people_before": FaceFoldersDataset(filepath=str(folder / "people")),
+        "relit.people": FaceFoldersDataset(filepath=str(folder / "people")),
+        "relit.gate": JSONDataset(filepath=str(folder / "gate.json")),
+    }
+    for name in SETS:
+        datasets[f"{name}.metrics"] = JSONDataset(filepath=str(folder / name / "metrics.json"))
+        datasets[f"{name}.page"] = BytesDataset(filepath=str(folder / name / "index.html"))
+        datasets[f"{name}.plot"] = MemoryDataset(copy_mode="assign")
+        for part in ("measured", "measured_before"):
+            datasets[f"{name}.{part}"] = FaceFoldersDataset(filepath=str(folder / name / "measured"))
+    return DataCatalog(datasets)
+
+
+@pytest.mark.slow
+def test_from_nothing_to_the_gate(tmp_path: Path) -> None:
+    pytest.importorskip("mitsuba", reason="the path tracer is an optional dependency")
+    pytest.importorskip("dlib", reason="the identity network is an optional dependency")
+    size = RelitParams(
+        people_per_group=1, lights=2, targets=1, photo_px=224, target_px=128, photo_trace=WORK, target_trace=WORK
+    )
+    params = EvaluateParams(size="small", relit={"small": size, "full": RelitParams()}, methods=("texture", "quotient"))
+    catalog = catalog_in(tmp_path, params, {})
+    SequentialRunner().run(create_pipeline(), catalog)
+    metrics = {name: json.loads((tmp_path / name / "metrics.json").read_text()) for name in SETS}
+    relit = metrics["relit"]
+    assert relit["people"] == 6
+    assert relit["photos"] == 12
+    assert set(relit["tables"]["fitted"]) == set(relit["tables"]["true"]) == {"texture", "quotient"}
+    assert relit["seed"] == size.seed
+    tables = relit["tables"]["true"]
+    assert (
+        tables["quotient"]["mean"]["light_correlation"]["value"]
+        < tables["texture"]["mean"]["light_correlation"]["value"]
+    )
+    assert 0.2 < metrics["geometry"]["tables"]["fitted"]["fit"]["mean"]["vertex_mean_mm"]["value"] < 8
+    assert metrics["fair"]["status"].startswith("not measured")
+    page = (tmp_path / "relit" / "index.html").read_text()
+    assert "data:image/png;base64" in page
+    assert json.loads((tmp_path / "gate.json").read_text()) == []
+
+    # A second run path traces and measures nothing again; a reference that was better closes the gate.
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "people").rglob("*.npz")}
+    quotient = json.loads(json.dumps(relit["tables"]["fitted"]["quotient"]))
+    for name in ("worst_group", "bias"):
+        quotient["tone"][name] = {"value": 0.1, "low": 0.0, "high": 0.2}
+    better = {"relit": {"small": {"tables": {"fitted": {"quotient": quotient}}}}}
+    again = catalog_in(tmp_path, params, better)
+    with pytest.raises(EvaluationError, match="worse than the committed reference"):
+        SequentialRunner().run(create_pipeline(), again)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "people").rglob("*.npz")} == stamps
