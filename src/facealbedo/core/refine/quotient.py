@@ -29,6 +29,7 @@ class QuotientConfig:
             upward, and of a colour about its level. The quotient is softly limited to it, which keeps highlights and
             cast shadows from being taken for pigment. Brows and moles are much darker than the prior; hardly anything
             on a face is much brighter.
+        gloss: how much less of a hue is believed, a unit of log brightness above the prior.
         even_share, uneven_share: how much is believed of broad differences from the prior that both sides of the face
             share, and of those that they do not: the less alike the sides, the likelier it is light that order 2 cannot
             follow. Detail is always kept.
@@ -44,6 +45,7 @@ class QuotientConfig:
     max_darker: float = 1.1
     max_brighter: float = 0.5
     max_hue: float = 0.5
+    gloss: float = 8.0
     even_share: float = 0.7
     uneven_share: float = 0.3
     broad_cells: int = 32
@@ -114,7 +116,9 @@ def _limited_log_ratio(texture: Tensor, shading: Tensor, prior: Tensor, settings
     level = ratio.mean(1, keepdim=True)
     # Level and hue apart: limiting each colour on its own would turn a highlight's hue.
     largest = torch.where(level > 0, settings.max_brighter, settings.max_darker)
-    return largest * torch.tanh(level / largest) + settings.max_hue * torch.tanh((ratio - level) / settings.max_hue)
+    # What is brighter than skin is gloss: its hue is the light's, and the light's errors are in it.
+    hue_limit = settings.max_hue / (1 + settings.gloss * level.clamp(min=0))
+    return largest * torch.tanh(level / largest) + hue_limit * torch.tanh((ratio - level) / hue_limit)
 
 
 def _without_uneven_light(log_ratio: Tensor, trust: Tensor, settings: QuotientConfig) -> Tensor:
