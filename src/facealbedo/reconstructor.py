@@ -63,7 +63,7 @@ logger = logging.getLogger(__name__)
 
 JOURNAL_FILE, SUMMARY_FILE, INDEX_FILE = "journal.jsonl", "summary.csv", "index.html"
 # Raise it whenever a change of the code changes results: journals of older versions are then done again.
-RESULTS_VERSION = 2
+RESULTS_VERSION = 3
 
 
 @dataclass(frozen=True)
