@@ -120,7 +120,7 @@ def fit_appearance(
     """Fit tone, light and albedo coefficients to unwrapped photos.
 
     Args:
-        observation: at the resolution of ``maps``, a power of two from 64 up.
+        observation: at the resolution of ``maps``, a power of two from 128 up.
         surroundings: eye white and background of the same photos.
         maps: of the face model.
         prior: the albedo prior.

@@ -151,8 +151,13 @@ def own_skin(
         albedo: of the prior, as fitted.
         maps: places in the atlas.
         config: limits; the defaults when omitted.
+
+    Raises:
+        ValueError: a side that is no multiple of `RESOLUTION`.
     """
     settings = config or OccluderConfig()
+    if texture.shape[-1] % RESOLUTION or texture.shape[-2] != texture.shape[-1]:
+        raise ValueError(f"maps must be square with a side divisible by {RESOLUTION}, got {tuple(texture.shape[-2:])}")
     factor = texture.shape[-1] // RESOLUTION
     share = F.avg_pool2d(visibility, factor)
     logs = [value.clamp(min=_DARKEST).log() for value in (texture, shading, albedo)]

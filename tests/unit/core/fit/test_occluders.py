@@ -213,3 +213,9 @@ def test_places_are_symmetric(maps: OccluderMaps) -> None:
     assert maps.band.shape[-2:] == (RESOLUTION, RESOLUTION)
     for place in (maps.skin, maps.band, maps.depth, maps.passable, maps.glasses, maps.frames):
         assert (place != place.flip(-1)).float().mean() < 0.01
+
+
+def test_size_must_be_divisible(maps: OccluderMaps) -> None:
+    small = torch.ones(1, 3, 64, 64)
+    with pytest.raises(ValueError, match="divisible by 128"):
+        own_skin(small, small[:, :1], small, small, maps)
