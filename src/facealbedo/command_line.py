@@ -24,7 +24,8 @@ def reconstruct(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("facealbedo_out"),
     faces: Annotated[str, typer.Option(help="Which faces of a photo: 'all' or 'largest'.")] = "all",
     detector: Annotated[str, typer.Option(help="'mediapipe' or 'face_alignment'.")] = "mediapipe",
-    refine: Annotated[str, typer.Option(help="'quotient' or 'prior'.")] = "quotient",
+    refine: Annotated[str, typer.Option(help="'separation', 'quotient', 'prior' or 'network'.")] = "separation",
+    weights: Annotated[str | None, typer.Option(help="Trained weights, for --refine network.")] = None,
     texture_px: Annotated[int, typer.Option(help="Side of the texture maps: 256, 512, 1024 or 2048.")] = 1024,
     expression: Annotated[str, typer.Option(help="Geometry: 'fitted' or 'neutral' expression.")] = "fitted",
     morph_targets: Annotated[bool, typer.Option(help="Write the expression units into the GLB.")] = False,
@@ -41,7 +42,7 @@ def reconstruct(
         "detector": detector,
         "texture_px": texture_px,
         "device": device,
-        "refine": {"method": refine},
+        "refine": {"method": refine, "weights": weights},
         "export": {"expression": expression, "morph_targets": morph_targets},
     }
     raise SystemExit(_run(options, output))

@@ -48,9 +48,14 @@ from facealbedo.core.fit.surroundings import measure_surroundings
 from facealbedo.core.fit.tone import tone_rgb
 from facealbedo.core.geometry.projection import world_to_view
 from facealbedo.core.imaging.decoding import DecodedImage, DecodeLimits, ImageError, decode_image
+from facealbedo.core.networks.records import RefinerInput
+from facealbedo.core.networks.refiner import Refiner
+from facealbedo.core.refine.network import NETWORK_PX, refine_with_network
 from facealbedo.core.refine.quotient import quotient_albedo
+from facealbedo.core.refine.separation import separate_albedo
 from facealbedo.core.render.gbuffer import render_gbuffer
-from facealbedo.core.render.uv import unwrap
+from facealbedo.core.render.uv import bake_region, unwrap
+from facealbedo.core.train.checkpoint import weights_from_bytes
 from facealbedo.core.types import FaceAsset, Landmarks, UVObservation
 from facealbedo.dataloading.photos import PhotoFile, PhotosError, content_hash, list_photos
 from facealbedo.datasets.face_folders import FaceFiles, remove_stale_staging, write_face_folder, write_file
@@ -61,9 +66,11 @@ from facealbedo.params.reconstruct import ReconstructParams
 
 logger = logging.getLogger(__name__)
 
+# The face mask is as coarse here as in training.
+TRUST_PX = 64
 JOURNAL_FILE, SUMMARY_FILE, INDEX_FILE = "journal.jsonl", "summary.csv", "index.html"
 # Raise it whenever a change of the code changes results: journals of older versions are then done again.
-RESULTS_VERSION = 3
+RESULTS_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -160,6 +167,25 @@ class Reconstructor:
     @cached_property
     def _texture_maps(self) -> AppearanceMaps:
         return appearance_maps(self._model, self._openness, self.params.texture_px)
+
+    @cached_property
+    def _network_maps(self) -> AppearanceMaps:
+        return appearance_maps(self._model, self._openness, NETWORK_PX)
+
+    @cached_property
+    def _refiner(self) -> Refiner:
+        weights = Path(str(self.params.refine.weights))
+        try:
+            return weights_from_bytes(weights.read_bytes())[0]
+        except OSError as error:
+            raise FaceAlbedoError(f"cannot read the network's weights {weights}: {error.strerror or error}") from error
+
+    @cached_property
+    def _feature_maps(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return bare skin, and brows and lips, in the texture's atlas."""
+        names = ("core_skin", "brows", "lips")
+        skin, brows, lips = (bake_region(self._model, name, self.params.texture_px)[None, None] for name in names)
+        return (skin > 0.6).float(), torch.maximum(brows, lips)
 
     @cached_property
     def _limits(self) -> GateLimits:
@@ -285,20 +311,20 @@ class Reconstructor:
         arguments = (model, image, view, fit.camera, fragments)
         working = unwrap(*arguments, params.working_px, image_valid=valid, normals_view=normals)
         texture = unwrap(*arguments, params.texture_px, image_valid=valid, normals_view=normals)
+        same = params.working_px == NETWORK_PX
+        coarse = working if same else unwrap(*arguments, NETWORK_PX, image_valid=valid, normals_view=normals)
         clock.lap("unwrap_s")
         around = measure_surroundings(
             crop.image, crop.valid, buffer.coverage[0, 0], crop.landmarks_px, float(fit.yaw_degrees)
         )
         appearance = fit_appearance(working, around, self._working_maps, self._prior, load_tone_estimator())
         clock.lap("appearance_s")
-        size = (params.texture_px, params.texture_px)
-        unoccluded = appearance.trust / working.uv_visibility.clamp(min=1e-6)
-        unoccluded = torch.nn.functional.interpolate(unoccluded, size=size, mode="bilinear", align_corners=False)
+        unoccluded = _unoccluded(appearance.trust, working)
         observation = UVObservation(
-            texture.uv_texture, texture.uv_visibility * unoccluded.clamp(0, 1), texture.uv_normal_view
+            texture.uv_texture, texture.uv_visibility * _resized(unoccluded, params.texture_px), texture.uv_normal_view
         )
         prior_albedo = self._prior.decode(appearance.albedo_coeffs, params.texture_px)
-        albedo = self._refine(observation, appearance, prior_albedo)
+        refined = self._refine(coarse, unoccluded, observation, appearance, prior_albedo)
         clock.lap("refine_s")
         asset = FaceAsset(
             coefficients=_with_albedo(fit, appearance),
@@ -308,19 +334,51 @@ class Reconstructor:
             vertices_world=world,
             observation=observation,
             prior_albedo=prior_albedo,
-            uv_albedo=albedo,
-            uv_illumination=appearance.lighting.sh_radiance.reshape(1, 27, 1, 1).expand(1, 27, 8, 8).contiguous(),
+            uv_albedo=refined[0],
+            uv_illumination=refined[1],
         )
         return asset, appearance
 
     def _refine(
-        self, observation: UVObservation, appearance: AppearanceFit, prior_albedo: torch.Tensor
-    ) -> torch.Tensor:
+        self,
+        coarse: UVObservation,
+        unoccluded: torch.Tensor,
+        observation: UVObservation,
+        appearance: AppearanceFit,
+        prior_albedo: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return complete albedo and illumination map."""
+        fitted = appearance.lighting.sh_radiance.reshape(1, 27, 1, 1).expand(1, 27, 8, 8).contiguous()
         if self.params.refine.method == "prior":
-            return prior_albedo
+            return prior_albedo, fitted
         maps = self._texture_maps
         shading = openness_shading(appearance.lighting, observation.uv_normal_view, maps.openness)
-        return quotient_albedo(observation, shading, prior_albedo, region=maps.face[0, 0]).uv_albedo
+        if self.params.refine.method == "quotient":
+            return quotient_albedo(observation, shading, prior_albedo, region=maps.face[0, 0]).uv_albedo, fitted
+        if self.params.refine.method == "separation":
+            trusted = replace(observation, uv_visibility=observation.uv_visibility * maps.face)
+            return separate_albedo(trusted, shading, prior_albedo, *self._feature_maps), fitted
+        small, full = self._network_inputs(coarse, unoccluded, observation, appearance, prior_albedo)
+        face = refine_with_network(self._refiner, small, full)
+        return face.uv_albedo, face.uv_illumination
+
+    def _network_inputs(
+        self,
+        coarse: UVObservation,
+        unoccluded: torch.Tensor,
+        observation: UVObservation,
+        appearance: AppearanceFit,
+        prior_albedo: torch.Tensor,
+    ) -> tuple[RefinerInput, RefinerInput]:
+        """Return the face as the network sees it in training, and at the texture's resolution."""
+        light = appearance.lighting.sh_radiance
+        trust = torch.nn.functional.adaptive_avg_pool2d(unoccluded, TRUST_PX)
+        region = self._network_maps.face * _resized(trust, NETWORK_PX)
+        coarse = replace(coarse, uv_visibility=coarse.uv_visibility * region)
+        prior = self._prior.decode(appearance.albedo_coeffs, NETWORK_PX)
+        small = RefinerInput(coarse, prior, light, self._network_maps.openness)
+        fine = replace(observation, uv_visibility=observation.uv_visibility * self._texture_maps.face)
+        return small, RefinerInput(fine, prior_albedo, light, self._texture_maps.openness)
 
 
 @dataclass(frozen=True)
@@ -343,6 +401,16 @@ class _Clock:
         now = time.perf_counter()
         self.laps[name] = now - self._last
         self._last = now
+
+
+def _unoccluded(trust: torch.Tensor, seen: UVObservation) -> torch.Tensor:
+    """What the fit takes for the face's own skin, wherever it is seen; 1 where nothing is."""
+    own = trust / seen.uv_visibility.clamp(min=1e-6)
+    return torch.where(seen.uv_visibility > 0, own.clamp(0, 1), 1.0)
+
+
+def _resized(uv_map: torch.Tensor, size: int) -> torch.Tensor:
+    return torch.nn.functional.interpolate(uv_map, size=(size, size), mode="bilinear", align_corners=False)
 
 
 def _with_albedo(fit: LandmarkFit, appearance: AppearanceFit) -> Any:
@@ -510,6 +578,11 @@ def bundled_sources() -> list[Source]:
 def settings_hash(params: ReconstructParams) -> str:
     """Return a hash of everything besides the photo that decides a result."""
     relevant = params.model_dump(mode="json", exclude={"photos"}) | {"results": RESULTS_VERSION}
+    if params.refine.weights is not None:
+        try:
+            relevant["weights"] = content_hash(Path(params.refine.weights).read_bytes())
+        except OSError as error:
+            raise FaceAlbedoError(f"cannot read the weights {params.refine.weights}: {error.strerror}") from error
     return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class CropParams(BaseModel):
@@ -31,9 +31,18 @@ class RefineParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    method: Literal["quotient", "prior"] = Field(
-        "quotient", description="`quotient`: texture over shading, mirrored and completed; `prior`: the fit alone."
+    method: Literal["separation", "quotient", "prior", "network"] = Field(
+        "separation",
+        description="`separation`: pigment told from shading by colour; `quotient`: texture over shading, mirrored and "
+        "completed; `prior`: the fit alone; `network`: learned, see `weights`.",
     )
+    weights: str | None = Field(None, description="Weight file that the pipeline `train` wrote; `network` needs it.")
+
+    @model_validator(mode="after")
+    def _has_weights(self) -> RefineParams:
+        if (self.method == "network") != (self.weights is not None):
+            raise ValueError("the method network needs weights (the pipeline train makes some), others take none")
+        return self
 
 
 class ExportParams(BaseModel):

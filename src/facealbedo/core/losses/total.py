@@ -13,7 +13,9 @@ from facealbedo.core.colour import linear_to_srgb
 from facealbedo.core.losses import albedo_terms as albedo
 from facealbedo.core.losses import image_terms as image
 from facealbedo.core.losses import light_terms as light
+from facealbedo.core.losses import pigment
 from facealbedo.core.networks.records import RefinerInput, RefinerOutput
+from facealbedo.core.networks.refiner import log_ratio
 from facealbedo.core.render.uv import mirror_uv
 from facealbedo.core.types import TensorRecord
 
@@ -56,8 +58,8 @@ class LossWeights:
     global_light: float = 0.5
     light_variation: float = 0.5
     shading_gain: float = 0.01
-    feature_gain: float = 0.2
     gain_colour: float = 0.02
+    pigment: float = 0.5
     confidence: float = 0.05
     true_albedo: float = 0.5
     true_aligned: float = 1.5
@@ -81,7 +83,8 @@ class LossInputs(TensorRecord):
     * ``renders_srgb``: of detailed albedo in detailed light first, then cross renders, if any; ``photo_srgb`` and
       ``face_mask`` (where the photo shows trusted skin) have their size.
     * ``face``, ``refined``: the network's input and output.
-    * ``atlas_mask``: where terms on the albedo act. ``feature_mask``: brows and lips, whose detail is pigment.
+    * ``atlas_mask``: where terms on the albedo act. ``skin_mask``: bare skin, whose detail is mostly shading.
+      ``feature_mask``: brows and lips, whose detail is pigment.
     """
 
     renders_srgb: Float[Tensor, "render batch 3 image_height image_width"]
@@ -90,6 +93,7 @@ class LossInputs(TensorRecord):
     face: RefinerInput
     refined: RefinerOutput
     atlas_mask: Float[Tensor, "batch_or_1 1 height width"]
+    skin_mask: Float[Tensor, "batch_or_1 1 height width"]
     feature_mask: Float[Tensor, "batch_or_1 1 height width"]
     truth: Truth | None
 
@@ -186,6 +190,7 @@ def _likelihood_terms(inputs: LossInputs, weights: LossWeights) -> dict[str, Flo
     hidden = 1 - seen.uv_visibility
     found = {
         "prior": lambda: albedo.albedo_to_prior_loss(albedo_srgb, linear_to_srgb(prior), mask, weights.prior_width),
+        "pigment": lambda: pigment.pigment_loss(log_residual, _pigment(inputs), seen.uv_visibility * mask),
         "unseen_prior": lambda: albedo.albedo_to_prior_loss(
             albedo_srgb, linear_to_srgb(prior), mask * hidden * mirror_uv(hidden), weights.prior_width
         ),
@@ -194,15 +199,19 @@ def _likelihood_terms(inputs: LossInputs, weights: LossWeights) -> dict[str, Flo
         "symmetry": lambda: albedo.symmetry_loss(albedo_srgb, mask),
         "low_pass_symmetry": lambda: albedo.low_pass_symmetry_loss(log_residual, mask),
         "shading_gain": lambda: light.shading_gain_loss(inputs.refined.uv_log_gain, seen.uv_visibility * mask),
-        "feature_gain": lambda: light.shading_gain_loss(
-            inputs.refined.uv_log_gain, seen.uv_visibility * inputs.feature_mask
-        ),
         "gain_colour": lambda: light.gain_colour_loss(inputs.refined.uv_log_gain, seen.uv_visibility * mask),
         "chroma": lambda: albedo.chroma_smoothness_loss(
             albedo_srgb, linear_to_srgb(seen.uv_texture), seen.uv_visibility * mask, weights.chroma_sharpness
         ),
     }
     return {name: term() for name, term in found.items() if getattr(weights, name) > 0}
+
+
+@torch.no_grad()
+def _pigment(inputs: LossInputs) -> Tensor:
+    """What the photo's own colours say about pigment."""
+    trust = inputs.face.observation.uv_visibility * inputs.atlas_mask
+    return pigment.pigment_detail(log_ratio(inputs.face), trust, inputs.skin_mask, inputs.feature_mask)
 
 
 def _light_terms(inputs: LossInputs, weights: LossWeights) -> dict[str, Float[Tensor, "batch"]]:

@@ -170,13 +170,17 @@ class ResidualRefiner(Refiner):
 
 
 def log_quotient(face: RefinerInput, limit: float = 2.0) -> Float[Tensor, "batch 3 height width"]:
-    """Log of texture / (fitted shading x prior), times the trust in each texel: 0 where nothing was seen.
+    """`log_ratio` times the trust in each texel: 0 where nothing was seen."""
+    return log_ratio(face, limit) * face.observation.uv_visibility
+
+
+def log_ratio(face: RefinerInput, limit: float = 2.0) -> Float[Tensor, "batch 3 height width"]:
+    """Log of texture / (fitted shading x prior); means nothing where nothing was seen.
 
     Softly limited to ``limit`` in size: more is a highlight, a cast shadow or an error of the fit.
     """
-    seen = face.observation
-    ratio = _log(seen.uv_texture) - _log(face.fitted_shading()) - _log(face.prior_albedo)
-    return limit * torch.tanh(ratio / limit) * seen.uv_visibility
+    ratio = _log(face.observation.uv_texture) - _log(face.fitted_shading()) - _log(face.prior_albedo)
+    return limit * torch.tanh(ratio / limit)
 
 
 def soft_ceiling(albedo: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

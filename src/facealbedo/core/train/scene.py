@@ -23,8 +23,6 @@ from facealbedo.core.types import GBuffer, Record, TensorRecord
 # Crops are at most about twice as fine as the atlas of the same size: one halving is enough, and a fixed number of
 # halvings spares the device a wait.
 PREFILTER_LEVELS = 1
-# Atlas widths by which features are widened.
-FEATURE_MARGIN = 0.012
 SMALLEST_PRIOR, LARGEST_PRIOR = 3e-3, 0.98
 
 
@@ -53,7 +51,7 @@ class Stage:
 
     * ``face_region``: the landmark oval without the insides of eyes and nostrils, soft.
     * ``skin_region``: where measures of skin are taken. ``detail_region``: brows and lips; ``feature_region``:
-      the same, soft and wider, as no face has them exactly where the model has.
+      the same, soft.
     * ``atlas_mask``: the atlas. ``uv_openness``: see `Scene`; 1 outside the atlas.
     """
 
@@ -97,7 +95,6 @@ def make_stage(
 
     mask = atlas_texels(model, resolution).mask[None, None].float()
     features = torch.maximum(region("brows"), region("lips"))
-    margin = round(FEATURE_MARGIN * resolution)
     open_sky = bake_vertices(model, openness.to(device)[None, :, None], resolution)
     closed = (1 - region("eye_rims")) * (1 - region("nostrils"))
     return Stage(
@@ -108,7 +105,7 @@ def make_stage(
         face_region=region("face") * closed,
         skin_region=(region("core_skin") > 0.6).float(),
         detail_region=(features > 0.5).float(),
-        feature_region=torch.nn.functional.max_pool2d(features, 2 * margin + 1, 1, margin),
+        feature_region=features,
         atlas_mask=mask,
         uv_openness=torch.where(mask > 0, (open_sky + open_sky.flip(-1)) / 2, 1.0).clamp(min=0.05),
     )

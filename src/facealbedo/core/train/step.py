@@ -69,6 +69,7 @@ def compare(
         face=scene.face,
         refined=refined,
         atlas_mask=stage.atlas_mask,
+        skin_mask=stage.skin_region,
         feature_mask=stage.feature_region,
         truth=scene.truth,
     )

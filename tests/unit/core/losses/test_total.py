@@ -44,7 +44,8 @@ def make_inputs(truth: bool = True) -> LossInputs:
         face=face,
         refined=refiner(face),
         atlas_mask=torch.ones(1, 1, S, S),
-        feature_mask=torch.ones(1, 1, S, S),
+        skin_mask=torch.ones(1, 1, S, S),
+        feature_mask=torch.zeros(1, 1, S, S),
         truth=known,
     )
 

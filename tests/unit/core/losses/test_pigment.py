@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from facealbedo.core.losses.pigment import (
+    ShadingShares,
+    coarse_part,
+    fine_part,
+    pigment_detail,
+    pigment_loss,
+    shading_axis,
+)
+
+B, S = 2, 96
+AXIS = normalize(torch.tensor([0.45, 0.6, 0.66]), dim=0)
+
+
+@pytest.fixture
+def trust() -> torch.Tensor:
+    return torch.ones(B, 1, S, S)
+
+
+def noise(seed: int, size: float = 0.2) -> torch.Tensor:
+    return size * torch.randn(B, 1, S, S, generator=torch.Generator().manual_seed(seed))
+
+
+def test_axis_is_the_first_eigenvector(trust):
+    detail = noise(0) * AXIS[:, None, None] + noise(1, 0.02) * torch.tensor([1.0, -1.0, 0.0])[:, None, None]
+    flat = detail[0].flatten(1).double()
+    expected = torch.linalg.eigh(flat @ flat.T)[1][:, -1].float()
+    found = shading_axis(detail, trust)[0]
+    assert found.min() > 0
+    assert abs(float(found @ expected)) > 0.9995
+
+
+def test_a_face_without_detail_has_a_grey_axis(trust):
+    torch.testing.assert_close(shading_axis(torch.zeros(B, 3, S, S), trust), torch.full((B, 3), 3**-0.5))
+
+
+def test_shading_is_taken_out_and_pigment_kept(trust):
+    """A colour off the line of shading passes whole; along it, highlights and folds keep their shares."""
+    nothing = torch.zeros(1, 1, S, S)
+    shade = noise(0) * AXIS[:, None, None]
+    spot = torch.zeros(B, 3, S, S)
+    redder = normalize(torch.linalg.cross(AXIS, torch.tensor([1.0, 0.0, 0.0])), dim=0) * 0.3
+    spot[:, :, 40:44, 40:44] = redder[:, None, None]
+    none = ShadingShares(0.0, 0.0, 0.0, 0.0)
+    found = pigment_detail(shade + spot, trust, trust, nothing, none)
+    kept = fine_part(spot, trust)
+    assert (found - kept).abs().mean() < 0.05 * shade.abs().mean()
+    inside = (..., slice(41, 43), slice(41, 43))
+    torch.testing.assert_close(found[inside], kept[inside], atol=0.03, rtol=0)
+    half = pigment_detail(shade, trust, trust, nothing, ShadingShares(0.5, 0.25, 1.0, 1.0))
+    along = (fine_part(shade, trust) * AXIS[:, None, None]).sum(1)
+    expected = torch.where(along < 0, 0.5, 0.25) * along
+    torch.testing.assert_close((half * AXIS[:, None, None]).sum(1), expected, atol=2e-3, rtol=0)
+    features = pigment_detail(shade, trust, trust, torch.ones(1, 1, S, S), ShadingShares(0.5, 0.25, 1.0, 1.0))
+    torch.testing.assert_close(features, fine_part(shade, trust), atol=2e-3, rtol=0)
+
+
+def test_smooth_light_is_no_detail(trust):
+    ramp = torch.linspace(-1, 1, S)[None, None, None, :].expand(B, 3, S, S).contiguous()
+    inner = fine_part(ramp, trust)[..., 16:-16]
+    assert inner.abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("size", [64, 512])
+def test_low_pass_of_a_constant_is_itself_at_any_size(size):
+    weight = torch.rand(1, 1, size, size, generator=torch.Generator().manual_seed(0)) * 0.5 + 0.5
+    constant = torch.full((1, 3, size, size), 0.7)
+    torch.testing.assert_close(coarse_part(constant, weight), constant)
+
+
+def test_hidden_texels_count_neither_way(trust):
+    hidden = trust.clone()
+    hidden[..., :30, :] = 0
+    values = noise(3) * AXIS[:, None, None]
+    other = torch.where(hidden > 0, values, 5.0)
+    torch.testing.assert_close(
+        pigment_detail(values, hidden, trust, trust * 0), pigment_detail(other, hidden, trust, trust * 0)
+    )
+
+
+def test_loss_is_zero_at_the_target_and_blind_to_what_is_smooth(trust):
+    residual = noise(4) * torch.ones(1, 3, 1, 1)
+    target = fine_part(residual, trust)
+    assert pigment_loss(residual, target, trust).abs().max() < 1e-6
+    assert pigment_loss(residual + 0.5, target, trust).abs().max() < 1e-5
+    assert pigment_loss(residual * 2, target, trust).min() > 0.01
