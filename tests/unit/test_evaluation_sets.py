@@ -93,7 +93,7 @@ def test_a_portrait_is_measured_by_every_method(lab: Laboratory) -> None:
     pytest.importorskip("dlib", reason="the identity network is an optional dependency")
     files = measure_portrait(lab, "somebody", fabricated_portrait(1), select_methods(["texture", "prior"], {}))
     rows = {row["method"]: row for row in json.loads(files["report.json"])["rows"]}
-    assert rows["texture"]["psnr"] > 30 > rows["prior"]["psnr"]
+    assert rows["texture"]["psnr"] > rows["prior"]["psnr"] + 1
     assert 0.9 < rows["texture"]["identity_cosine"] <= 1
     assert rows["prior"]["identity_cosine"] < rows["texture"]["identity_cosine"]
     assert rows["texture"]["skin_detail_kept"] > 0.8

@@ -20,7 +20,7 @@ TILE_PX = 160
 # Colour difference that the error map shows as full red.
 LARGEST_DELTA_E = 15.0
 
-Picture = Float[Tensor, "3 height width"]
+Picture = Float[Tensor, "3 tile tile"]
 
 
 def strip(
