@@ -67,6 +67,9 @@ bench-render: $(STAMP) ## Time every rasteriser that runs on this machine and wr
 robustness: $(STAMP) ## Strange files and kills in full (an hour); writes docs/benchmarks/robustness.json
 	$(BIN)/python -m tests.robustness
 
+docs: $(STAMP) ## Build docs/ as a site in build/docs; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 viz: $(STAMP) ## Open Kedro-Viz on the pipelines
 	$(BIN)/kedro viz run --host 127.0.0.1
 
