@@ -46,9 +46,14 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             parts[name] = part(Path(folder) / "work") | {"seconds": round(time.monotonic() - started)}
         logger.info("%s: %s", name, parts[name])
-    report = {"machine": {"cpus": os.cpu_count(), "python": platform.python_version()}, **_total(parts), "parts": parts}
-    options.output.write_text(json.dumps(report, indent=2) + "\n")
-    return 1 if report["defects"] else 0
+        _write(options.output, parts)
+    return 1 if _total(parts)["defects"] else 0
+
+
+def _write(path: Path, parts: dict[str, dict[str, Any]]) -> None:
+    machine = {"cpus": os.cpu_count(), "python": platform.python_version()}
+    report = {"command": "make robustness", "machine": machine, **_total(parts), "parts": parts}
+    path.write_text(json.dumps(report, indent=2) + "\n")
 
 
 def _parts(count: int) -> dict[str, Callable[[Path], dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 import signal
@@ -10,10 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
+from facealbedo.assets import load_face_model
 from tests.robustness.strange_photos import encoded, face
 from tests.robustness.trial import ROOT, configuration, fingerprint
 
-PIPELINES = ("preprocess", "fit", "reconstruct")
+# What each pipeline needs to be run before it.
+BEFORE = {"preprocess": (), "fit": ("preprocess",), "reconstruct": (), "train": ("preprocess", "fit"),
+          "export": ("preprocess", "fit")}  # fmt: skip
+PIPELINES = tuple(BEFORE)
 
 
 @dataclass(frozen=True)
@@ -43,12 +50,22 @@ def run_pipeline(pipeline: str, photos: Path, data: Path) -> None:
 
     bootstrap_project(ROOT)
     params = {
-        "preprocess": {"photos": str(photos)},
+        "preprocess": {"photos": str(photos), "crop_px": 128},
         "fit": {"working_px": 128},
         "reconstruct": {"photos": str(photos), "texture_px": 256, "working_px": 128, "refine": {"method": "prior"}},
+        "export": {"texture_px": 256},
+        "train": _small_training(),
     }
     with KedroSession.create(ROOT, conf_source=str(configuration(data)), runtime_params=params) as session:
         session.run(pipeline_names=[pipeline])
+
+
+def _small_training() -> dict[str, object]:
+    """The parameters of `conf/test`, with a checkpoint every other step and no held-out photos among three."""
+    small = yaml.safe_load((ROOT / "conf" / "test" / "parameters_train.yml").read_text())["train"]
+    small["trainer"] |= {"steps": 8, "validate_every": 4, "image_every": 8, "checkpoint_every": 2}
+    small["fabrication"] = {"pool_faces": 4}
+    return dict(small)
 
 
 def in_child(work: Callable[[], None], log: Path) -> int:
@@ -92,13 +109,9 @@ def finish(work: Callable[[], None], log: Path) -> float:
 
 def warm_up() -> None:
     """Import what the pipelines import, so that a kill hits their work and not their start."""
-    import facealbedo.preparation
-    import facealbedo.reconstructor
-    from facealbedo.assets import load_face_model
-
+    for name in ("preparation", "reconstructor", "exporting", "training"):
+        importlib.import_module(f"facealbedo.{name}")
     load_face_model()
-    assert facealbedo.preparation
-    assert facealbedo.reconstructor
 
 
 def kill_pipeline(pipeline: str, work: Path, kills: int, seed: int = 0) -> KillReport:
@@ -111,8 +124,8 @@ def kill_pipeline(pipeline: str, work: Path, kills: int, seed: int = 0) -> KillR
     log = work / "log.txt"
 
     def prepared(data: Path) -> Callable[[], None]:
-        if pipeline == "fit":
-            finish(lambda: run_pipeline("preprocess", photos, data), log)
+        for earlier in BEFORE[pipeline]:
+            finish(lambda: run_pipeline(earlier, photos, data), log)
         return lambda: run_pipeline(pipeline, photos, data)
 
     seconds = finish(prepared(work / "calm"), log)
