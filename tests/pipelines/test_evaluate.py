@@ -56,7 +56,9 @@ def test_from_nothing_to_the_gate(tmp_path: Path) -> None:
     size = RelitParams(
         people_per_group=1, lights=2, targets=1, photo_px=224, target_px=128, photo_trace=WORK, target_trace=WORK
     )
-    params = EvaluateParams(size="small", relit={"small": size, "full": RelitParams()}, methods=("texture", "quotient"))
+    params = EvaluateParams(
+        size="small", relit={"small": size, "full": RelitParams()}, methods=("texture", "quotient"), gated=("quotient",)
+    )
     catalog = catalog_in(tmp_path, params, {})
     SequentialRunner().run(create_pipeline(), catalog)
     metrics = {name: json.loads((tmp_path / name / "metrics.json").read_text()) for name in SETS}

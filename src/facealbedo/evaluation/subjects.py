@@ -20,6 +20,7 @@ from facealbedo.core.face_model.model import FaceModel
 from facealbedo.core.fit.appearance import AppearanceMaps, appearance_maps
 from facealbedo.core.fit.landmarks import fit_landmarks
 from facealbedo.core.metrics.masks import EvaluationError
+from facealbedo.core.render.uv import bake_region
 from facealbedo.core.types import Camera, FaceAsset, Landmarks
 from facealbedo.params.reconstruct import ReconstructParams, RefineParams
 from facealbedo.reconstructor import Reconstruction, Reconstructor
@@ -75,7 +76,22 @@ class Laboratory:
         """
         if asset is None:
             raise EvaluationError("a photo that was not reconstructed cannot be measured")
-        return FittedFace(asset.observation, asset.prior_albedo, asset.lighting, self.maps.openness, self.maps.face)
+        maps, scores = self.maps, self.score_maps
+        return FittedFace(
+            asset.observation,
+            asset.prior_albedo,
+            asset.lighting,
+            maps.openness,
+            maps.face,
+            scores.skin,
+            self._features,
+        )
+
+    @cached_property
+    def _features(self) -> torch.Tensor:
+        """Brows and lips, soft."""
+        brows, lips = (bake_region(self.model, name, SCORE_PX)[None, None] for name in ("brows", "lips"))
+        return torch.maximum(brows, lips)
 
     def with_true_geometry(self, found: Reconstruction, person: RelitPerson, view: RelitView) -> FaceAsset:
         """Reconstruct the same crop with the true shape, pose and camera; tone and light are still estimated."""

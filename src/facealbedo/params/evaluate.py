@@ -54,14 +54,14 @@ class EvaluateParams(BaseModel):
         {"small": SMALL_RELIT, "full": RelitParams()}, description="The set of relit people in both sizes."
     )
     methods: tuple[str, ...] = Field(
-        ("texture", "prior", "quotient", "optimised"), description="Built-in methods, in the order of the tables."
+        ("texture", "prior", "quotient", "separation", "optimised"), description="Built-in methods, in the order of the tables."
     )
     weights: dict[str, str] = Field(
         {}, description="Networks: name of the method, then its weights file; empty while there are none."
     )
     oracle: str = Field("quotient", description="Method that is also measured with the true light strength.")
     gated: tuple[str, ...] = Field(
-        ("quotient",), description="Methods that must not get worse than the committed reference."
+        ("quotient", "separation"), description="Methods that must not get worse than the committed reference."
     )
     detector: Literal["mediapipe", "face_alignment"] = Field("mediapipe", description="Landmark detector.")
     portraits: str | None = Field(None, description="A folder of photos; none: three bundled faces.")

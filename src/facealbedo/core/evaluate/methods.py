@@ -18,12 +18,12 @@ from facealbedo.core.fit.light import openness_shading
 from facealbedo.core.metrics.masks import EvaluationError
 from facealbedo.core.networks.records import RefinerInput
 from facealbedo.core.networks.refiner import Refiner
+from facealbedo.core.refine.network import NETWORK_PX, refine_with_network
 from facealbedo.core.refine.quotient import quotient_albedo
+from facealbedo.core.refine.separation import separate_albedo
 from facealbedo.core.render.shade import shading_detailed
 from facealbedo.core.train.checkpoint import weights_from_bytes
 from facealbedo.core.types import Lighting, TensorRecord, UVObservation
-
-NETWORK_PX = 256
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class FittedFace(TensorRecord):
 
     * ``observation``: texture, trust, normals. ``prior_albedo``: of the fit, linear. ``lighting``: of the fit.
     * ``openness``: share of the sky; ``region``: factor on the trust.
+    * ``skin``: bare skin; ``features``: brows and lips.
     """
 
     observation: UVObservation
@@ -39,6 +40,12 @@ class FittedFace(TensorRecord):
     lighting: Lighting
     openness: Float[Tensor, "1 1 height width"]
     region: Float[Tensor, "1 1 height width"]
+    skin: Float[Tensor, "1 1 height width"]
+    features: Float[Tensor, "1 1 height width"]
+
+    def trusted(self) -> UVObservation:
+        """Return the observation, trusted within the region alone."""
+        return replace(self.observation, uv_visibility=self.observation.uv_visibility * self.region)
 
     def shading(self) -> Float[Tensor, "1 3 height width"]:
         """Return the fitted light on every texel, the face's own occlusion included."""
@@ -74,6 +81,13 @@ def quotient(face: FittedFace) -> Separation:
     return Separation(result.uv_albedo, shading)
 
 
+def separation(face: FittedFace) -> Separation:
+    """Tell pigment from shading by colour; the rest is the prior."""
+    shading = face.shading()
+    albedo = separate_albedo(face.trusted(), shading, face.prior_albedo, face.skin, face.features)
+    return Separation(albedo, shading)
+
+
 def optimised(face: FittedFace) -> Separation:
     """Optimise a free texture and its light for this photo."""
     albedo, light = optimised_albedo(face.observation, face.prior_albedo, face.lighting, face.openness, face.region)
@@ -84,6 +98,7 @@ BASELINES: Mapping[str, Method] = {
     "texture": texture,
     "prior": prior,
     "quotient": quotient,
+    "separation": separation,
     "optimised": optimised,
 }
 
@@ -117,25 +132,15 @@ def network_method(weights: bytes) -> Method:
 
 @torch.no_grad()
 def refine_with(refiner: Refiner, face: FittedFace) -> Separation:
-    """Refine at the network's resolution; its change of the prior is enlarged to the map's size."""
+    """Refine with a network, as the reconstructor does.
+
+    Raises:
+        EvaluationError: the maps are not of the network's resolution.
+    """
     size = face.prior_albedo.shape[-1]
-    factor = max(1, size // NETWORK_PX)
-    seen = face.observation
-    trust = seen.uv_visibility * face.region
-    weight = F.avg_pool2d(trust, factor)
-    colour = F.avg_pool2d(seen.uv_texture * trust, factor) / weight.clamp(min=1e-6)
-    observation = replace(
-        seen,
-        uv_texture=torch.where(weight > 0, colour, 0.0),
-        uv_visibility=weight,
-        uv_normal_view=F.normalize(F.avg_pool2d(seen.uv_normal_view, factor), dim=1),
-    )
-    small_prior = F.avg_pool2d(face.prior_albedo, factor).clamp(min=1e-3)
-    openness = F.avg_pool2d(face.openness, factor)
-    refined = refiner(RefinerInput(observation, small_prior, face.lighting.sh_radiance, openness))
-    change, light = (
-        F.interpolate(values, size=(size, size), mode="bilinear", align_corners=False)
-        for values in ((refined.uv_albedo / small_prior).log(), refined.uv_illumination)
-    )
-    albedo = (face.prior_albedo * change.exp()).clamp(1e-4, 1)
-    return Separation(albedo, shading_detailed(light, seen.uv_normal_view, face.openness))
+    if size != NETWORK_PX:
+        raise EvaluationError(f"networks are measured on maps of {NETWORK_PX} texels a side, got {size}")
+    inputs = RefinerInput(face.trusted(), face.prior_albedo, face.lighting.sh_radiance, face.openness)
+    found = refine_with_network(refiner, inputs, inputs)
+    light = F.interpolate(found.uv_illumination, size=(size, size), mode="bilinear", align_corners=False)
+    return Separation(found.uv_albedo, shading_detailed(light, face.observation.uv_normal_view, face.openness))

@@ -17,7 +17,7 @@ from facealbedo.core.render.uv import atlas_texels, bake_region, bake_vertices
 from facealbedo.core.train.checkpoint import weights_to_bytes
 from facealbedo.core.types import Lighting, UVObservation
 
-SIZE = 128
+SIZE = 256
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +36,14 @@ def known() -> tuple[FittedFace, torch.Tensor]:
     mask = atlas_texels(model, SIZE).mask[None, None].float()
     region = bake_region(model, "face", SIZE)[None, None]
     texture = albedo * openness_shading(lighting, normals, openness) * mask
-    return FittedFace(UVObservation(texture, mask * region, normals), base, lighting, openness, region), albedo
+    brows, lips = (bake_region(model, name, SIZE)[None, None] for name in ("brows", "lips"))
+    observation = UVObservation(texture, mask * region, normals)
+    features = torch.maximum(brows, lips)
+    skin = (bake_region(model, "core_skin", SIZE)[None, None] > 0.6).float()
+    return FittedFace(observation, base, lighting, openness, region, skin, features), albedo
 
 
-@pytest.mark.parametrize("name", ["quotient", "optimised"])
+@pytest.mark.parametrize("name", ["quotient", "separation", "optimised"])
 def test_light_is_taken_out(known: tuple[FittedFace, torch.Tensor], name: str) -> None:
     face, truth = known
     region = (face.region > 0.9).float()

@@ -102,7 +102,8 @@ def test_the_truth_scores_perfectly_and_a_darker_map_does_not(person: RelitPerso
     normals[:, 2] = 1.0
     observation = UVObservation(person.uv_albedo * shading, visible, normals)
     ambient = Lighting(torch.nn.functional.pad(torch.full((1, 3, 1), 3.5449), (0, 8)))
-    face = FittedFace(observation, person.uv_albedo, ambient, torch.ones(1, 1, SIZE, SIZE), maps.face)
+    full = torch.ones(1, 1, SIZE, SIZE)
+    face = FittedFace(observation, person.uv_albedo, ambient, full, maps.face, maps.skin, maps.features)
     best = score_albedo(person.uv_albedo, face, person, targets, light, maps)
     assert best["delta_e"] < 0.05
     assert best["relight_psnr"] > 60
