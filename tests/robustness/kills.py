@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -125,8 +126,8 @@ def kill_pipeline(pipeline: str, work: Path, kills: int, seed: int = 0) -> KillR
 
     def prepared(data: Path) -> Callable[[], None]:
         for earlier in BEFORE[pipeline]:
-            finish(lambda: run_pipeline(earlier, photos, data), log)
-        return lambda: run_pipeline(pipeline, photos, data)
+            finish(partial(run_pipeline, earlier, photos, data), log)
+        return partial(run_pipeline, pipeline, photos, data)
 
     seconds = finish(prepared(work / "calm"), log)
     expected = fingerprint(work / "calm")
