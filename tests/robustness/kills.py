@@ -65,7 +65,7 @@ def _small_training() -> dict[str, object]:
     """The parameters of `conf/test`, with a checkpoint every other step and no held-out photos among three."""
     small = yaml.safe_load((ROOT / "conf" / "test" / "parameters_train.yml").read_text())["train"]
     small["trainer"] |= {"steps": 8, "validate_every": 4, "image_every": 8, "checkpoint_every": 2}
-    small["fabrication"] = {"pool_faces": 4}
+    small["fabrication"] = {"pool_faces": 6}
     return dict(small)
 
 
