@@ -236,8 +236,9 @@ def _robust_weights(
     residual = (colours.clamp(min=_DARKEST) / (reflectance * shading).clamp(min=_DARKEST)).log()
     signed = residual.mean(1)
     size = residual.abs().mean(1) * torch.where(signed > 0, settings.highlight_factor, 1.0)
-    total = weight.sum(1).clamp(min=1e-9)
-    typical = (residual.abs().mean(1) * weight).sum(1) / total
+    # The median, not the mean: hair over a third of the face must not widen what is taken for usual.
+    known = torch.where(weight > 0.5 * weight.amax(1, keepdim=True), residual.abs().mean(1), torch.nan)
+    typical = torch.nan_to_num(known.nanmedian(1).values)
     scale = torch.maximum(typical, size.new_tensor(settings.residual_scale))
     robust = 1 / (1 + (size / (2 * scale[:, None])) ** 2) ** 2
     kept = weight * robust

@@ -65,6 +65,21 @@ def test_highlights_and_occluders_are_distrusted() -> None:
     assert fit.trust[..., 30:, 30:].min() > 0.8
 
 
+def test_a_third_of_dark_hair_does_not_draw_the_light_down() -> None:
+    """With weights relative to what is observed, dark texels would count most and the face would be the outlier."""
+    albedo = torch.full((1, 3, SIZE, SIZE), 0.3)
+    openness = torch.ones(1, 1, SIZE, SIZE)
+    image = observe(side_light() * 0.5, albedo, openness)
+    hair = torch.rand(1, 1, SIZE // 3, SIZE, generator=torch.Generator().manual_seed(3))
+    image[..., : SIZE // 3, :] = 0.008 * (1 + hair)
+    fit = fit_light(image, albedo, hemisphere(), torch.ones(1, 1, SIZE, SIZE), openness)
+    found, expected = (irradiance(light, hemisphere()) for light in (fit.lighting.sh_radiance, side_light() * 0.5))
+    # What the hair hides is extrapolated; where skin is seen the light is right.
+    seen = (slice(None), slice(None), slice(SIZE // 3, None))
+    assert ((found - expected).abs() / expected)[seen].mean() < 0.05
+    assert fit.trust[..., : SIZE // 3, :].mean() < 0.1
+
+
 def test_exposure_scales_the_light_alone() -> None:
     albedo = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1)) * 0.3 + 0.2
     openness = torch.ones(1, 1, SIZE, SIZE)
