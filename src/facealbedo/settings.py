@@ -1,12 +1,8 @@
 """Kedro settings of the project."""
 
-from facealbedo.hooks import ProjectContext, ProjectHooks
+from facealbedo.configuration import CONFIG_LOADER_ARGS
+from facealbedo.hooks import ProjectHooks
 
 HOOKS = (ProjectHooks(),)
-CONTEXT_CLASS = ProjectContext
-CONFIG_LOADER_ARGS = {
-    "base_env": "base",
-    "default_run_env": "local",
-    # An environment's parameters hold only what differs from the base.
-    "merge_strategy": {"parameters": "soft"},
-}
+
+__all__ = ["CONFIG_LOADER_ARGS", "HOOKS"]

@@ -24,6 +24,7 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
+from facealbedo.configuration import CONFIG_LOADER_ARGS
 from facealbedo.core.train.config import TrainConfig
 from facealbedo.core.train.guard import FiniteGuard
 from facealbedo.core.train.loop import Crew, Forward, Sitters, begin, descend, prepare_forward
@@ -31,7 +32,6 @@ from facealbedo.core.train.scene import Scene
 from facealbedo.core.train.schedule import progress
 from facealbedo.core.train.state import TrainState, update_average
 from facealbedo.params.train import TrainParams
-from facealbedo.settings import CONFIG_LOADER_ARGS
 from facealbedo.training import make_crew, make_job, pick_device
 
 WARM_STEPS, PROFILED_STEPS, REPEATS = 12, 10, 5

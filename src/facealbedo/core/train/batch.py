@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -40,6 +40,7 @@ class CropBatch(TensorRecord):
         return self._map(lambda tensor: tensor.index_select(0, rows))
 
 
+@runtime_checkable
 class CropSource(Protocol):
     """Somewhere crops come from; deterministic: the same rows are always the same crops."""
 

@@ -67,6 +67,11 @@ def _restore_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor
         number, key = name.split(".")
         moments.setdefault(int(number), {})[key] = value
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if value.shape == parameter.shape:
+                # The fused optimiser walks weights and moments side by side in memory: their strides must agree.
+                state[name] = torch.empty_like(parameter).copy_(value)
 
 
 def weights_to_bytes(refiner: Refiner, network: NetworkConfig, card: dict[str, Any], half: bool = True) -> bytes:

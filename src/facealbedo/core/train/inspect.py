@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -17,6 +18,7 @@ from facealbedo.core.metrics.leakage import detail_kept, left_right_error, light
 from facealbedo.core.metrics.masks import masked_mean
 from facealbedo.core.networks.records import RefinerInput, RefinerOutput
 from facealbedo.core.networks.refiner import Refiner, log_quotient
+from facealbedo.core.refine.separation import separate_albedo
 from facealbedo.core.train.scene import Scene, Stage, read_atlas
 from facealbedo.core.train.step import render, uv_shading
 from facealbedo.core.types import TensorRecord
@@ -48,8 +50,12 @@ class Gallery:
 
     @torch.no_grad()
     def measure_baselines(self) -> dict[str, dict[str, float]]:
-        """Return the same of the prior alone and of the texture divided by the fit's shading."""
-        return {"prior": self._measure(prior_alone), "quotient": self._measure(plain_quotient)}
+        """Return the same of the prior alone, of the texture divided by the fit's shading, and of `separate_albedo`."""
+        return {
+            "prior": self._measure(prior_alone),
+            "quotient": self._measure(plain_quotient),
+            "separation": self._measure(partial(separated, self.stage)),
+        }
 
     def _measure(self, refine: Method) -> dict[str, float]:
         found: dict[str, list[Tensor]] = {}
@@ -78,6 +84,16 @@ def prior_alone(face: RefinerInput) -> RefinerOutput:
 def plain_quotient(face: RefinerInput) -> RefinerOutput:
     """Divide the texture by the fit's shading where it is seen; the prior elsewhere."""
     return _with_fitted_light(face, (face.prior_albedo * log_quotient(face).exp()).clamp(1e-3, 1))
+
+
+def separated(stage: Stage, face: RefinerInput) -> RefinerOutput:
+    """Tell pigment from shading by colour; what is not pigment is the light's gain, so that the render is the photo."""
+    albedo = separate_albedo(
+        face.observation, face.fitted_shading(), face.prior_albedo, stage.skin_region, stage.feature_region
+    )
+    found = _with_fitted_light(face, albedo)
+    change = (albedo / face.prior_albedo).log()
+    return replace(found, uv_log_gain=(log_quotient(face) - change) * face.observation.uv_visibility)
 
 
 def _with_fitted_light(face: RefinerInput, uv_albedo: Tensor) -> RefinerOutput:

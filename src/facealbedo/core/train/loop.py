@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from facealbedo.core.train.state import TrainState, fresh_state, update_average
 from facealbedo.core.train.step import compare
 
 
+@runtime_checkable
 class Fabricator(Protocol):
     """Makes faces whose albedo is known, on the device."""
 
@@ -31,6 +32,7 @@ class Fabricator(Protocol):
         ...
 
 
+@runtime_checkable
 class CheckpointStore(Protocol):
     """Keeps one checkpoint, atomically."""
 
@@ -43,6 +45,7 @@ class CheckpointStore(Protocol):
         ...
 
 
+@runtime_checkable
 class TrainLog(Protocol):
     """Somewhere numbers and pictures go; called on the first rank only."""
 
