@@ -145,7 +145,11 @@ class FaceFoldersDataset(AbstractDataset[dict[str, FaceFiles], dict[str, Path]])
         self.metadata = metadata
 
     def save(self, data: dict[str, FaceFiles]) -> None:
-        """Write every face of ``data``; faces already there and not in ``data`` stay."""
+        """Write every face of ``data``; faces already there and not in ``data`` stay. The root is there afterwards."""
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _storage_error(self._root, error) from error
         for face_id, files in data.items():
             write_face_folder(self._root, face_id, files)
 
