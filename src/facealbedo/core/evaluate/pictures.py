@@ -56,6 +56,6 @@ def error_colours(
     return srgb_to_linear(torch.cat(ramps, dim=1).clamp(0, 1))
 
 
-def side_by_side(images: list[Float[Tensor, "1 3 height width"]]) -> bytes:
+def side_by_side(images: list[Float[Tensor, "1 3 _ _"]]) -> bytes:
     """Return linear images as one row, PNG."""
     return encode_png_srgb(torch.cat([tile(image) for image in images], dim=2))
