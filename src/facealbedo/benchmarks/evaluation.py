@@ -40,7 +40,7 @@ def take_over(folder: Path, known: Mapping[str, Any]) -> dict[str, Any]:
         metrics = json.loads((folder / name / "metrics.json").read_text(encoding="utf-8"))
         kept = {key: metrics[key] for key in _FACTS if key in metrics}
         kept["not_reconstructed"] = len(metrics["not_reconstructed"])
-        for part in ("tables", "oracles"):
+        for part in ("tables", "oracles", "minus_prior"):
             if part in metrics:
                 kept[part] = _rounded(metrics[part])
         reference.setdefault(name, {})[metrics["size"]] = kept

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from facealbedo.core.colour import ITA_GROUPS
-from facealbedo.core.evaluate.summary import METRICS, Metric, select, summarise
+from facealbedo.core.evaluate.summary import METRICS, Metric, paired_difference, select, summarise
 from facealbedo.core.metrics.masks import EvaluationError
 
 Row = Mapping[str, Any]
@@ -82,7 +82,30 @@ def relit_metrics(reports: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]
                 if row["method"] in _oracle_methods(rows)
             ]
             oracles[name] = summarise(chosen, True)
-    return {"set": "relit", **facts, **outcome(rows), "tables": tables, "oracles": oracles}
+    return {
+        "set": "relit",
+        **facts,
+        **outcome(rows),
+        "tables": tables,
+        "oracles": oracles,
+        "minus_prior": _minus_prior(select(rows, geometry="fitted", true_light_strength=False), methods),
+    }
+
+
+def _minus_prior(rows: Sequence[Row], methods: Sequence[str]) -> dict[str, Any]:
+    """Return each method's metrics minus those of the prior alone, photo by photo: what looking at the photo gains."""
+    if "prior" not in methods:
+        return {}
+    return {
+        method: {
+            "mean": {
+                name: paired_difference(rows, method, "prior", name).as_dict()
+                for name in ("delta_e_aligned", "delta_e", "relight_psnr", "relight_psnr_aligned", "ita_error")
+            }
+        }
+        for method in methods
+        if method != "prior"
+    }
 
 
 def _oracle_methods(rows: Sequence[Row]) -> set[str]:
@@ -105,7 +128,7 @@ def geometry_metrics(reports: Sequence[Mapping[str, Any]], facts: Mapping[str, A
 
 def table_html(tables: Mapping[str, Mapping[str, Any]], metrics: Sequence[str], part: str = "mean") -> str:
     """Return a table: a row a method, a column a metric, with 95 % intervals."""
-    columns = [name for name in metrics if all(name in row[part] for row in tables.values())]
+    columns = [name for name in metrics if tables and all(name in row[part] for row in tables.values())]
     head = "".join(f"<th>{html.escape(METRICS[name].label)}</th>" for name in columns)
     best = {
         name: _best(METRICS[name], {key: row[part][name]["value"] for key, row in tables.items()}) for name in columns
@@ -174,6 +197,7 @@ def relit_page(metrics: Mapping[str, Any], pictures: Mapping[str, Path], plot_pn
             for name in ("delta_e_aligned", "relight_psnr", "ita_error")
         ),
         ("Oracles of the quotient", table_html(metrics["oracles"], columns)),
+        ("Minus the prior alone, photo by photo", table_html(metrics["minus_prior"], columns)),
         ("By ITA group", _image(plot_png)),
         (
             "Pictures: photo, truth, then " + ", ".join(fitted) + " (albedo; relit; CIEDE2000, red from 15)",
