@@ -21,6 +21,7 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, record
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 import facealbedo
@@ -144,9 +145,15 @@ def _launch(job: TrainJob, log: TrainLog | None, devices: int) -> None:
         min_nodes=1, max_nodes=1, nproc_per_node=devices, rdzv_backend="c10d", rdzv_endpoint="localhost:0",
         max_restarts=0, start_method="spawn",
     )  # fmt: skip
-    elastic_launch(config, _worker)(job, log)
+    try:
+        elastic_launch(config, _worker)(job, log)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        why = str(failure.message).strip().splitlines()
+        raise TrainingError(f"training process {rank} failed: {why[-1] if why else failure.exitcode}") from error
 
 
+@record
 def _worker(job: TrainJob, log: TrainLog | None) -> None:
     """Train as one rank of several."""
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])

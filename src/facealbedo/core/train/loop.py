@@ -126,7 +126,8 @@ def check(config: TrainConfig, crew: Crew) -> None:
 
 def begin(config: TrainConfig, crew: Crew) -> TrainState:
     """Make a fresh state, or the checkpoint's."""
-    state = fresh_state(config, crew.stage.device, synchronise_norms=crew.world_size > 1)
+    several = crew.world_size > 1 and crew.stage.device.type == "cuda"  # torch synchronises norms on CUDA only
+    state = fresh_state(config, crew.stage.device, synchronise_norms=several)
     data = crew.store.read() if crew.store is not None else None
     if data is not None:
         restore_checkpoint(data, state, config)

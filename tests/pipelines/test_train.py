@@ -1,0 +1,159 @@
+"""The train pipeline: wiring, parameters, and the whole way in small, on one process and on two."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from facealbedo.benchmarks.train import load_params
+from facealbedo.core.losses import LossWeights
+from facealbedo.core.networks import PRESETS
+from facealbedo.core.networks.presets import NetworkConfig
+from facealbedo.core.train.checkpoint import weights_from_bytes
+from facealbedo.core.train.config import TrainConfig, TrainingError
+from facealbedo.datasets.checkpoints import CheckpointFile
+from facealbedo.fabricated import fabricated_portrait
+from facealbedo.params.prepare import FitParams, PreprocessParams
+from facealbedo.params.train import LossParams, NetworkParams, TrainParams
+from facealbedo.pipelines.train import create_pipeline
+from facealbedo.pipelines.train.nodes import describe_model, train_refiner
+from facealbedo.preparation import faces_table, find_faces, fit_crops, fits_table
+from facealbedo.training import make_job, run_training, train_config
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+Prepared = tuple[pd.DataFrame, pd.DataFrame, dict[str, Path]]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """Four fabricated portraits, cut out and fitted as the pipelines do."""
+    folder = tmp_path_factory.mktemp("photos")
+    for seed in range(4):
+        (folder / f"person_{seed}.png").write_bytes(fabricated_portrait(seed))
+    params = PreprocessParams(photos=str(folder), crop_px=128)
+    crops: dict[str, Path] = {}
+    journal: list[dict[str, Any]] = []
+    for found in find_faces(params, []):
+        for name, content in found.crops.items():
+            crops[name] = folder.with_name(f"{name}.jpg")
+            crops[name].write_bytes(content)
+        journal += found.entries
+    faces = faces_table(params, journal)
+    fitted = [entry for entries in fit_crops(FitParams(), faces, crops, []) for entry in entries]
+    return fits_table(faces, fitted), faces, crops
+
+
+def small(**trainer: Any) -> TrainParams:
+    params = load_params("test")
+    return params.model_copy(update={"trainer": params.trainer.model_copy(update={"steps": 4, **trainer})})
+
+
+def test_parameters_say_what_the_core_says():
+    """Names and defaults are written twice, for people and for code: they must agree."""
+    assert LossParams().model_dump() == vars(LossWeights())
+    assert NetworkParams().model_dump() == vars(NetworkConfig())
+    params = load_params("base")
+    assert train_config(params).network == PRESETS["default"]
+    paper = train_config(params.model_copy(update={"preset": "paper"}))
+    assert paper.network == PRESETS["paper"]
+    assert paper.fabricated_share == 0
+    assert TrainConfig.__dataclass_fields__["clip_norm"].default == params.trainer.clip_norm
+
+
+def test_every_dataset_is_in_the_catalog():
+    catalog = yaml.safe_load((CONF / "base" / "catalog_train.yml").read_text())
+    theirs = {"params:train", "fits", "faces", "face_crops"}
+    assert create_pipeline().datasets() - theirs == set(catalog)
+
+
+@pytest.mark.parametrize("env", ["base", "test", "gpu"])
+def test_every_environment_is_valid(env):
+    assert set(load_params(env).presets) == {"default", "paper"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"preset": "none"},
+        {"trainer": {"steps": 0}},
+        {"trainer": {"step": 5}},
+        {"trainer": {"resolution": 100}},
+        {"presets": {"default": {"weights": {"prior": -1}}}},
+        {"presets": {"default": {"weights": {"priors": 1}}}},
+        {"presets": {"default": {"fabricated_share": 2}}},
+        {"presets": {"default": {"network": {"architecture": "other"}}}},
+    ],
+)
+def test_wrong_parameters_are_refused(wrong):
+    tree = {"presets": {"default": {}}} | copy.deepcopy(wrong)
+    with pytest.raises(ValidationError):
+        TrainParams.model_validate(tree)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_the_whole_way_logs_to_mlflow_and_writes_weights_that_load(prepared, tmp_path, preset):
+    params = small(validate_every=2, image_every=4).model_copy(update={"preset": preset})
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    mlflow.set_experiment("train")
+    with mlflow.start_run() as run:
+        weights, card, history = train_refiner(params, *prepared, tmp_path)
+        metrics, grid, text = describe_model(params, weights, card, *prepared)
+    refiner, inside = weights_from_bytes(weights)
+    assert inside == card
+    assert card["steps"] == 4
+    assert sum(p.numel() for p in refiner.parameters()) < 1e6
+    assert {"loss", "learning_rate", "images_per_second"} <= set(history["name"])
+    assert np.isfinite(history[history["name"] == "loss"]["value"]).all()
+    assert metrics["fabricated.delta_e"] > 0
+    assert grid.startswith(b"\x89PNG")
+    assert f"preset `{preset}`" in text
+    stored = mlflow.MlflowClient().get_run(run.info.run_id)
+    assert stored.data.tags["preset"] == preset
+    assert stored.data.metrics["final/fabricated.delta_e"] == pytest.approx(metrics["fabricated.delta_e"])
+    names = {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
+    assert {"model_card.md", "held_out.png", "pictures"} <= names
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network(prepared, tmp_path):
+    """Two ranks see different faces and end with the same weights, which load like any others."""
+    params = small(devices=2, steps=2, validate_every=0, image_every=0)
+    job = make_job(params, *prepared, tmp_path)
+    trained = run_training(job)
+    assert trained.card["faces_seen"] == 2 * 2 * params.trainer.batch_size
+    assert job.store().read() is not None
+    refiner, _ = weights_from_bytes(trained.weights)
+    assert all(bool(value.isfinite().all()) for value in refiner.state_dict().values() if value.is_floating_point())
+
+
+def test_settings_data_and_devices_have_checkpoints_of_their_own(prepared, tmp_path):
+    one = make_job(small(), *prepared, tmp_path).store().path
+    assert one != make_job(small(seed=1), *prepared, tmp_path).store().path
+    assert one != make_job(small(devices=2), *prepared, tmp_path).store().path
+    assert one == make_job(small(log_every=1, checkpoint_every=1), *prepared, tmp_path).store().path
+    fits, faces, crops = prepared
+    fewer = dict(list(crops.items())[:-1])
+    assert one != make_job(small(), fits, faces, fewer, tmp_path).store().path
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch):
+    store = CheckpointFile(tmp_path / "run.safetensors")
+    store.write(b"first")
+
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(TrainingError, match="the checkpoint before is kept"):
+        store.write(b"second")
+    assert store.read() == b"first"
+    assert [path.name for path in tmp_path.iterdir()] == ["run.safetensors"]
