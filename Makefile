@@ -70,8 +70,9 @@ robustness: $(STAMP) ## Strange files and kills in full (an hour); writes docs/b
 docs: $(STAMP) ## Build docs/ as a site in build/docs; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-viz: $(STAMP) ## Open Kedro-Viz on the pipelines
-	$(BIN)/kedro viz run --host 127.0.0.1
+viz: $(STAMP) ## Kedro-Viz as a static site in build/viz, with previews (live: kedro viz run --host 127.0.0.1)
+	$(BIN)/python -m facealbedo.viz_site
+	@echo "==> $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/viz"
 
 clean: ## Remove what the targets made (not the environment)
 	rm -rf data/0* mlflow.db mlruns build out .viz

@@ -238,7 +238,7 @@ class Reconstructor:
             numbers=result.numbers,
             facts={
                 "facealbedo": {"version": facealbedo.__version__, "results_version": RESULTS_VERSION},
-                "parameters": self.params.model_dump(mode="json", exclude={"photos"}),
+                "parameters": self._shown_parameters(),
             },
             config=ExportConfig(expression=choices.expression, morph_targets=choices.morph_targets),
         )
@@ -246,14 +246,28 @@ class Reconstructor:
 
     def _manifest(self, result: Reconstruction, files: FaceFiles) -> bytes:
         facts = {
-            "models": embedded_models(),
+            "models": self._models(),
             "versions": versions(),
             "code": checkout(),
-            "parameters": self.params.model_dump(mode="json", exclude={"photos"}),
+            "parameters": self._shown_parameters(),
             "results_version": RESULTS_VERSION,
         }
         inputs = [{"name": result.photo, "kind": "photo", "sha256": result.photo_sha256}]
         return encode_manifest(result.face_id, inputs, files, facts)
+
+    def _models(self) -> dict[str, dict[str, str]]:
+        weights = self.params.refine.weights
+        if weights is None:
+            return embedded_models()
+        own = {"sha256": content_hash(Path(weights).read_bytes()), "licence": "that of its model card"}
+        return embedded_models() | {Path(weights).name: own}
+
+    def _shown_parameters(self) -> dict[str, Any]:
+        """Return the parameters without places on this machine: photos left out, weights by their file's name."""
+        shown = self.params.model_dump(mode="json", exclude={"photos"})
+        if self.params.refine.weights is not None:
+            shown["refine"]["weights"] = Path(self.params.refine.weights).name
+        return shown
 
     def _read(self, source: Source | DecodedSource) -> tuple[DecodedImage, str]:
         """Return a photo and its SHA-256."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +21,7 @@ from facealbedo.exporting import export_missing, summarise
 from facealbedo.fabricated import FabricatedPerson, fabricated_people
 from facealbedo.params.export import ExportFitsParams
 from facealbedo.params.prepare import FitParams, PreprocessParams
+from facealbedo.params.reconstruct import RefineParams
 from facealbedo.preparation import faces_table, find_faces, fit_crops, fits_table
 from facealbedo.reconstructor import Source
 
@@ -84,17 +87,17 @@ def test_a_network_is_used_and_named(prepared: Prepared, tmp_path: Path) -> None
     torch.manual_seed(0)
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes(weights_to_bytes(build_refiner(PRESETS["tiny"]), PRESETS["tiny"], {}))
-    params = ExportFitsParams(method="network", weights=str(weights), texture_px=256)
+    params = ExportFitsParams(refine=RefineParams(method="network", weights=str(weights)), texture_px=256)
     files, _ = next(export_missing(params, fits, faces, crops, []))
     (content,) = files.values()
-    assert b'"refiner"' in content["manifest.json"]
+    manifest = json.loads(content["manifest.json"])
+    assert manifest["models"]["weights.safetensors"]["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert str(tmp_path).encode() not in content["manifest.json"] + content["report.json"]
     plain, _ = next(export_missing(ExportFitsParams(texture_px=256), fits, faces, crops, []))
     assert next(iter(plain.values()))["albedo.png"] != content["albedo.png"]
 
 
-@pytest.mark.parametrize("weights", [None, "missing.safetensors"])
-def test_a_network_without_weights_is_refused(prepared: Prepared, weights: str | None) -> None:
-    params = ExportFitsParams(method="network", weights=weights)
+def test_a_network_whose_weights_are_missing_is_refused(prepared: Prepared, tmp_path: Path) -> None:
+    params = ExportFitsParams(refine=RefineParams(method="network", weights=str(tmp_path / "missing.safetensors")))
     with pytest.raises(FaceAlbedoError, match="weights"):
         next(export_missing(params, *prepared, []))
