@@ -21,6 +21,9 @@ class NetworkParams(BaseModel):
     max_log_ratio: float = Field(2.0, gt=0, le=5, description="Largest believable |log(texture / (light x prior))|.")
     max_log_change: float = Field(3.0, gt=0, le=6, description="Largest log change of the albedo by the network.")
     noise_seed: int = Field(0, ge=0, description="Of the noise in unseen texels at inference (paper).")
+    unseen: Literal["noise", "zeros"] = Field("noise", description="What stands for unseen texels (paper).")
+    light_map: bool = Field(True, description="Correct the fitted light texel by texel (residual).")
+    shading_gain: bool = Field(True, description="Have a full-resolution gain of the shading (residual).")
 
 
 class LossParams(BaseModel):

@@ -21,6 +21,9 @@ class NetworkConfig:
         max_log_ratio: largest believable |log(texture / (shading x prior))|; more is softly limited.
         max_log_change: largest log change that the network itself can make to the albedo.
         noise_seed: of the noise that stands for unseen texels at inference (``paper`` only).
+        unseen: what stands for unseen texels (``paper`` only; ``residual`` always sees zeros and the trust).
+        light_map: correct the fitted light texel by texel (``residual`` only; ``paper`` has no other light).
+        shading_gain: let a full-resolution gain take up what neither light nor pigment explains (``residual`` only).
     """
 
     architecture: Literal["paper", "residual"] = "residual"
@@ -30,6 +33,9 @@ class NetworkConfig:
     max_log_ratio: float = 2.0
     max_log_change: float = 3.0
     noise_seed: int = 0
+    unseen: Literal["noise", "zeros"] = "noise"
+    light_map: bool = True
+    shading_gain: bool = True
 
 
 PRESETS: dict[str, NetworkConfig] = {
@@ -48,9 +54,12 @@ def build_refiner(config: NetworkConfig) -> Refiner:
         ValueError: unknown architecture, or sizes that do not fit together.
     """
     if config.architecture == "paper":
-        return PaperRefiner(width=config.channels[0], noise_seed=config.noise_seed)
+        if not config.light_map:
+            raise ValueError("the paper's network has no other light than its map; light_map must be on")
+        return PaperRefiner(config.channels[0], config.noise_seed, config.unseen)
     if config.architecture == "residual":
         return ResidualRefiner(
-            config.channels, config.residual_blocks, config.light_factor, config.max_log_ratio, config.max_log_change
-        )
+            config.channels, config.residual_blocks, config.light_factor, config.max_log_ratio, config.max_log_change,
+            config.light_map, config.shading_gain,
+        )  # fmt: skip
     raise ValueError(f"unknown architecture {config.architecture!r}; choose paper or residual")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -70,12 +71,18 @@ class PaperRefiner(Refiner):
     n_input = 6
     noise: Tensor
 
-    def __init__(self, width: int = 64, noise_seed: int = 0) -> None:
+    def __init__(self, width: int = 64, noise_seed: int = 0, unseen: Literal["noise", "zeros"] = "noise") -> None:
         super().__init__()
         self.net = PaperNet(width)
         self.noise_seed = noise_seed
+        self.unseen = unseen
         # Made once: drawing it in every step would make a compiled step wait.
-        self.register_buffer("noise", _seeded_noise(NOISE_PX, noise_seed), persistent=False)
+        self.register_buffer("noise", self._filling(NOISE_PX), persistent=False)
+
+    def _filling(self, size: int) -> Float[Tensor, "3 size size"]:
+        if self.unseen == "zeros":
+            return torch.zeros(3, size, size)
+        return _seeded_noise(size, self.noise_seed)
 
     @property
     def network(self) -> nn.Module:
@@ -85,11 +92,11 @@ class PaperRefiner(Refiner):
     def channels(
         self, face: RefinerInput, noise: Float[Tensor, "batch 3 height width"] | None = None
     ) -> Float[Tensor, "batch channel height width"]:
-        """Texture, noise where unseen, and prior."""
+        """Texture, noise (or zeros) where unseen, and prior."""
         seen = face.observation
         if noise is None:
             size = seen.uv_texture.shape[-1]
-            fixed = self.noise if size == NOISE_PX else _seeded_noise(size, self.noise_seed).to(seen.uv_texture)
+            fixed = self.noise if size == NOISE_PX else self._filling(size).to(seen.uv_texture)
             noise = fixed.expand_as(seen.uv_texture)
         texture = torch.where(seen.uv_visibility > SEEN, _signed_srgb(seen.uv_texture), noise)
         return torch.cat([texture, _signed_srgb(face.prior_albedo)], dim=1)
@@ -121,10 +128,13 @@ class ResidualRefiner(Refiner):
         light_factor: int,
         max_log_ratio: float,
         max_log_change: float,
+        light_map: bool = True,
+        shading_gain: bool = True,
     ) -> None:
         super().__init__()
-        self.unet = RefinementUNet(self.n_input, channels, residual_blocks, light_factor)
+        self.unet = RefinementUNet(self.n_input, channels, residual_blocks, light_factor, light_map)
         self.max_log_ratio, self.max_log_change = max_log_ratio, max_log_change
+        self.shading_gain = shading_gain
 
     @property
     def network(self) -> nn.Module:
@@ -163,7 +173,7 @@ class ResidualRefiner(Refiner):
         residual = gate * quotient + change
         visibility = face.observation.uv_visibility
         gain = MAX_LOG_GAIN * torch.tanh(gain / MAX_LOG_GAIN) * visibility
-        log_gain = (1 - gate) * quotient + gain
+        log_gain = (1 - gate) * quotient + gain if self.shading_gain else torch.zeros_like(quotient)
         albedo = soft_ceiling(face.prior_albedo * residual.exp()).clamp(min=1e-3)
         light = light * math.pi + face.sh_radiance.reshape(-1, 27, 1, 1)
         return RefinerOutput(albedo, light, log_gain, gate * visibility, log_variance.clamp(-8, 2))

@@ -25,9 +25,12 @@ class RefinementUNet(nn.Module):
         channels: of the levels, finest first; each level halves height and width.
         residual_blocks: at the deepest level.
         light_factor: the light map is the input's size divided by this; a power of two, at most the deepest level's.
+        light_map: have the layers that correct the light; without them the correction is 0.
     """
 
-    def __init__(self, n_input: int, channels: tuple[int, ...], residual_blocks: int, light_factor: int) -> None:
+    def __init__(
+        self, n_input: int, channels: tuple[int, ...], residual_blocks: int, light_factor: int, light_map: bool = True
+    ) -> None:
         super().__init__()
         depth = len(channels) - 1
         lifts = depth - int(math.log2(light_factor))
@@ -41,12 +44,8 @@ class RefinementUNet(nn.Module):
         self.lift = upsample()
         self.head = nn.Conv2d(channels[0], N_HEAD, 3, 1, 1)
         start_at(self.head, 0.0, 0.0, 0.0, STARTING_GATE, STARTING_LOG_VARIANCE, 0.0, 0.0, 0.0)
-        width = channels[-1]
-        light: list[nn.Module] = []
-        for _ in range(lifts):
-            light += [upsample(), conv(width, width // 2)]
-            width //= 2
-        self.light_head = nn.Sequential(*light, conv(width, 96), start_at(nn.Conv2d(96, N_LIGHT, 3, 1, 1), 0.0))
+        self.light_factor = light_factor
+        self.light_head = _light_head(channels[-1], lifts) if light_map else None
 
     def forward(
         self, x: Float[Tensor, "batch channel height width"]
@@ -66,4 +65,16 @@ class RefinementUNet(nn.Module):
         features = code
         for level in self.up:
             features = level(torch.cat([self.lift(features), skips.pop()], dim=1))
+        if self.light_head is None:
+            rows, columns = (side // self.light_factor for side in x.shape[-2:])
+            return self.head(features), code.new_zeros(len(x), N_LIGHT, rows, columns)
         return self.head(features), self.light_head(code)
+
+
+def _light_head(width: int, lifts: int) -> nn.Sequential:
+    """Layers from the deepest level to the light's correction, at twice the size for each of ``lifts``."""
+    layers: list[nn.Module] = []
+    for _ in range(lifts):
+        layers += [upsample(), conv(width, width // 2)]
+        width //= 2
+    return nn.Sequential(*layers, conv(width, 96), start_at(nn.Conv2d(96, N_LIGHT, 3, 1, 1), 0.0))

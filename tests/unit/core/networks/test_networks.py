@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -183,3 +184,43 @@ def test_upsample_is_torchs_own(shape):
     x = torch.randn(2, 3, *shape, dtype=torch.float64)
     expected = nn.functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
     torch.testing.assert_close(Upsample()(x), expected)
+
+
+def test_without_a_light_map_the_light_stays_the_fitted_one():
+    face = make_face()
+    config = dataclasses.replace(PRESETS["tiny"], light_map=False)
+    torch.manual_seed(3)
+    refiner = build_refiner(config)
+    for parameter in refiner.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    output = refiner(face)
+    assert output.uv_illumination.shape == (2, 27, 8, 8)
+    assert torch.equal(output.uv_illumination, face.sh_radiance.reshape(2, 27, 1, 1).expand(2, 27, 8, 8))
+    output.uv_albedo.sum().backward()
+    # No layer idles: several devices wait for the gradient of each.
+    assert [name for name, p in refiner.named_parameters() if p.grad is None] == []
+
+
+def test_without_a_gain_light_alone_shades():
+    face = make_face()
+    torch.manual_seed(3)
+    with_gain = build_refiner(PRESETS["tiny"])
+    without = build_refiner(dataclasses.replace(PRESETS["tiny"], shading_gain=False))
+    without.load_state_dict(with_gain.state_dict())
+    assert without(face).uv_log_gain.abs().max() == 0
+    assert with_gain(face).uv_log_gain.abs().max() > 0
+    assert torch.equal(without(face).uv_albedo, with_gain(face).uv_albedo)
+
+
+@pytest.mark.parametrize("size", [32, 256])
+def test_zeros_can_stand_for_unseen_texels(size):
+    refiner = build_refiner(dataclasses.replace(PRESETS["paper_tiny"], unseen="zeros"))
+    unseen = make_face(batch=1, size=size, visible=0.0)
+    channels = refiner.channels(unseen)
+    assert channels[:, :3].abs().max() == 0
+    torch.testing.assert_close(channels[:, 3:], linear_to_srgb(unseen.prior_albedo) * 2 - 1)
+
+
+def test_the_papers_network_needs_its_light_map():
+    with pytest.raises(ValueError, match="light_map"):
+        build_refiner(dataclasses.replace(PRESETS["paper"], light_map=False))
