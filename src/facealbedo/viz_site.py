@@ -16,6 +16,8 @@ TARGET = BUILT / "viz"
 # What Kedro-Viz writes into `build`; the rest of that folder is not its own.
 PARTS = ("api", "assets", ".vite", "index.html", "favicon.ico")
 SPARE = ("404.html", "autoreload.html", "telemetry.html")
+# A circle among layers, namespaces counted as one node, makes Kedro-Viz show none of them.
+_NO_LAYERS = "Layers visualisation is disabled"
 TEXT_SUFFIXES = {".html", ".js", ".css", ".json", ""}
 # The browser itself refuses every other address, whatever the scripts try.
 POLICY = (
@@ -29,9 +31,9 @@ def main() -> int:
     """Build the site below the working directory, which is the project's; return the exit status."""
     command = [sys.executable, "-m", "kedro", "viz", "build", "--include-previews"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
-    if done.returncode:
-        sys.stderr.write(done.stderr)
-        return done.returncode
+    if done.returncode or _NO_LAYERS in done.stdout + done.stderr:
+        sys.stderr.write(done.stdout + done.stderr)
+        return done.returncode or 1
     shutil.rmtree(TARGET, ignore_errors=True)
     TARGET.mkdir(parents=True)
     for name in PARTS:

@@ -83,9 +83,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_the_site_names_no_place_of_this_machine(site: Path) -> None:
     content = json.loads((site / "api" / "main").read_text())
-    # Sorted by what follows what, unless Kedro-Viz finds a circle, collapsed namespaces included: then by the alphabet.
-    layers = [layer for layer in content["layers"] if layer in {"raw", "primary", "feature", "models", "reporting"}]
-    assert layers == ["raw", "primary", "feature", "models", "reporting"]
     shown = {pipeline["id"] for pipeline in content["pipelines"]}
     assert {"reconstruct", "train", "evaluate", "export"} <= shown
     project = str(site.parents[1]).encode()
