@@ -226,6 +226,7 @@ def make_fabricator(job: TrainJob, stage: Stage, held_out: bool) -> FaceFabricat
         environments=environments.sh_radiance[chosen].to(stage.device),
         fit_light=partial(_fit_light, LightFitConfig(iterations=params.fabrication.light_fit_iterations)),
         size=job.table.size if job.table else params.trainer.resolution,
+        fused=params.trainer.compile,
     )
 
 

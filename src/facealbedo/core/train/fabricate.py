@@ -21,17 +21,17 @@ from facealbedo.core.face_model.albedo_prior import AlbedoPrior
 from facealbedo.core.face_model.skin_detail import DetailConfig, sample_detailed_albedo
 from facealbedo.core.geometry.projection import world_to_view
 from facealbedo.core.geometry.rotations import euler_degrees_to_matrix
-from facealbedo.core.lighting.sh import irradiance, positive, rotate_sh, sh_basis_image
+from facealbedo.core.lighting.sh import rotate_sh
 from facealbedo.core.losses.total import Truth
 from facealbedo.core.render.gbuffer import render_gbuffer, unit
 from facealbedo.core.train.batch import CropBatch
-from facealbedo.core.train.lamp import lamp_diffuse, lamp_highlight, lamp_visibility
+from facealbedo.core.train.illuminate import LitFace, illuminator
+from facealbedo.core.train.lamp import lamp_visibility
 from facealbedo.core.train.scene import Scene, Stage, make_scene, read_atlas
 from facealbedo.core.types import Camera, FaceCoefficients, GBuffer, Pose, TensorRecord
 
 # (texture, albedo, normals, weights, openness) in the atlas -> order-2 SH radiance [batch, 3, 9].
 LightFitter = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
-F0_SKIN = 0.028
 # Outside the face the truth counts for less: no photo shows most of it.
 ELSEWHERE = 0.2
 LIGHT_FIT_STRIDE = 2
@@ -117,6 +117,7 @@ class FaceFabricator:
         fit_light: what the real fit does; injected, as training does not know it.
         size: of the crops, pixels.
         config: how faces differ.
+        fused: let torch compile the lighting.
     """
 
     stage: Stage
@@ -125,6 +126,7 @@ class FaceFabricator:
     fit_light: LightFitter
     size: int = 256
     config: FabricateConfig = FabricateConfig()
+    fused: bool = False
 
     @torch.no_grad()
     def make(self, count: int, generator: torch.Generator) -> Scene:
@@ -196,12 +198,13 @@ class FaceFabricator:
         openness = read_atlas(stage.uv_openness.expand(draw.count, -1, -1, -1), buffer.uv) ** exponent * cavity
         light = self._light(draw)
         surface = read_atlas(albedo, buffer.uv)
-        shading = positive(irradiance(light, normals) / math.pi) * openness
-        gloss = c.gloss * draw.uniform(1)[..., None, None]
-        image = surface * shading + gloss * self._gloss(draw, buffer, normals, light) * openness
-        diffuse, highlight = (part * cavity for part in self._lamp(draw, view, buffer, normals))
-        image = image + surface * diffuse + gloss * highlight
-        shading = shading + diffuse
+        direction, colour, seen, sharpness = self._lamp(draw, view, buffer)
+        image, shading = illuminator(self.fused)(
+            LitFace(
+                surface, normals, buffer.position_view, openness, cavity, light, direction, colour, seen, sharpness,
+                gloss=c.gloss * draw.uniform(),
+            )
+        )  # fmt: skip
         skin = buffer.skin_coverage.float() * (surface.mean(1, keepdim=True) > 0)
         image = torch.where(buffer.skin_coverage, image, 0.45 * shading * buffer.coverage)
         cast = self._white_balance(draw, light)
@@ -221,10 +224,8 @@ class FaceFabricator:
         turn = euler_degrees_to_matrix(around, tilt, tilt * 0)
         return rotate_sh(self.environments[pick], turn[:, None])
 
-    def _lamp(
-        self, draw: Draw, vertices_view: Tensor, buffer: GBuffer, normals: Tensor
-    ) -> tuple[Float[Tensor, "batch 3 height width"], Float[Tensor, "batch 3 height width"]]:
-        """Return shading and highlights of a lamp with cast shadows; 0 on faces that have none."""
+    def _lamp(self, draw: Draw, vertices_view: Tensor, buffer: GBuffer) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return a lamp's direction, colour (0 on faces that have none), visibility and sharpness of its highlight."""
         c, stage = self.config, self.stage
         direction = unit(draw.normal(3) + draw.like([0.0, 0.5, 0.8]))
         softness = torch.exp(draw.between(*(math.log(value) for value in c.lamp_softness)))
@@ -233,10 +234,7 @@ class FaceFabricator:
         )
         strength = draw.chance(c.lamp_share) * draw.uniform() ** 1.5 * c.lamp_strength
         colour = strength[:, None] * torch.exp(0.15 * draw.normal(3))
-        radiance = seen * colour[:, :, None, None]
-        exponent = torch.exp(draw.between(math.log(6.0), math.log(50.0)))
-        highlight = lamp_highlight(buffer, normals, direction, exponent, F0_SKIN)
-        return radiance * lamp_diffuse(normals, direction), radiance * highlight
+        return direction, colour, seen, torch.exp(draw.between(math.log(6.0), math.log(50.0)))
 
     def _relief(
         self, draw: Draw, buffer: GBuffer
@@ -269,16 +267,6 @@ class FaceFabricator:
             here = torch.sigmoid(6 * (_smooth_noise(draw, (5, 5), size) - 0.4))
             found = torch.maximum(found, lines * here * draw.chance(0.6)[:, None, None, None])
         return found
-
-    def _gloss(self, draw: Draw, buffer: GBuffer, normals: Tensor, light: Tensor) -> Tensor:
-        """Specular layer: light from about the mirror direction, Schlick's Fresnel factor; rough, as skin is."""
-        towards = -unit(buffer.position_view)
-        cosine = (normals * towards).sum(1, keepdim=True).clamp(0, 1)
-        mirror = unit(2 * cosine * normals - towards)
-        bands = draw.like([1.0] + [0.92] * 3 + [0.8] * 5 + [0.6] * 7 + [0.45] * 9)
-        seen = torch.einsum("bck,bkhw->bchw", light * bands, sh_basis_image(mirror, 4)).clamp(min=0)
-        fresnel = F0_SKIN + (1 - F0_SKIN) * (1 - cosine) ** 5
-        return fresnel * seen
 
     def _white_balance(self, draw: Draw, light: Tensor) -> Tensor:
         """Factors that take most of the light's colour out."""

@@ -14,7 +14,7 @@ from torch.nn.functional import grid_sample
 from facealbedo.core.geometry.projection import project
 from facealbedo.core.render.gbuffer import unit
 from facealbedo.core.render.rasterize import Rasterizer
-from facealbedo.core.types import Camera, GBuffer
+from facealbedo.core.types import Camera
 
 # A lamp this far away, metres, has about parallel rays; its map is this wide, metres and texels.
 DISTANCE, WIDTH, SIZE = 8.0, 0.40, 256
@@ -74,7 +74,7 @@ def lamp_diffuse(buffer_normals: Float[Tensor, "batch 3 height width"], directio
 
 
 def lamp_highlight(
-    buffer: GBuffer,
+    towards: Float[Tensor, "batch 3 height width"],
     normals: Float[Tensor, "batch 3 height width"],
     direction: Float[Tensor, "batch 3"],
     exponent: Float[Tensor, "batch"],
@@ -82,9 +82,10 @@ def lamp_highlight(
 ) -> Float[Tensor, "batch 1 height width"]:
     """Return the mirrored radiance of the lamp of `lamp_diffuse`: Blinn-Phong, normalised, Schlick's Fresnel factor.
 
+    ``towards`` are unit vectors to the camera.
+
     Source: Akenine-Möller et al., Real-Time Rendering, the approximation (n + 8) / (8 pi) of the energy factor.
     """
-    towards = -unit(buffer.position_view)
     half = unit(towards + direction[:, :, None, None])
     cosine = (normals * half).sum(1, keepdim=True).clamp(min=1e-4)
     grazing = (half * towards).sum(1, keepdim=True).clamp(0, 1)
