@@ -35,6 +35,7 @@ from facealbedo.params.train import TrainParams
 from facealbedo.training import make_crew, make_job, pick_device
 
 WARM_STEPS, PROFILED_STEPS, REPEATS = 12, 10, 5
+FABRICATED = 256
 # The published training budget, samples.
 PAPER_SAMPLES = 2_000_000
 
@@ -113,6 +114,7 @@ def measure_preset(params: TrainParams, device: torch.device, steps: int, data: 
         "hours_for_2m_samples": PAPER_SAMPLES / rate / 3600,
         "parts_ms": run.parts(),
         "network_tflop_a_step": run.network_flops() / 1e12,
+        "fabricated_images_per_second": run.fabricated_rate(),
         **(run.profiled() if device.type == "cuda" else {}),
     }
 
@@ -176,6 +178,16 @@ class _Run:
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             refiner(scene.face)
         return 3.0 * counter.get_total_flops()
+
+    def fabricated_rate(self) -> float | None:
+        """Return how many faces with fits and truth are made a second, in batches of `FABRICATED`."""
+        device, fabricator = self.crew.stage.device, self.crew.fabricator
+        if fabricator is None:
+            return None
+        count = FABRICATED if device.type == "cuda" else 2
+        generator = torch.Generator(device).manual_seed(0)
+        times = [_once(lambda: fabricator.make(count, generator), device) for _ in range(REPEATS + 2)]
+        return count / statistics.median(times[2:])
 
     def profiled(self) -> dict[str, Any]:
         """Return how busy the device is and its longest kernels."""
