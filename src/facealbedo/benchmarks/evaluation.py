@@ -61,7 +61,7 @@ def main() -> None:
     folder = parser.parse_args().folder
     known = json.loads(REFERENCE.read_text(encoding="utf-8")) if REFERENCE.is_file() else {}
     reference = take_over(folder, known)
-    REFERENCE.write_text(json.dumps(reference, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    REFERENCE.write_text(json.dumps(reference, indent=1) + "\n", encoding="utf-8")
     logger.info("%s: %s", REFERENCE, ", ".join(f"{name} ({', '.join(sizes)})" for name, sizes in reference.items()))
 
 

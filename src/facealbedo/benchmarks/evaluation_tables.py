@@ -82,7 +82,7 @@ def _groups(numbers: Mapping[str, Any], metric: str) -> str:
 
 
 def _markdown(lines: list[list[str]]) -> str:
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    return "".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |\n" for line in lines)
 
 
 def main() -> None:
