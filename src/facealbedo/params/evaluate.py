@@ -54,7 +54,8 @@ class EvaluateParams(BaseModel):
         {"small": SMALL_RELIT, "full": RelitParams()}, description="The set of relit people in both sizes."
     )
     methods: tuple[str, ...] = Field(
-        ("texture", "prior", "quotient", "separation", "optimised"), description="Built-in methods, in the order of the tables."
+        ("texture", "prior", "quotient", "separation", "optimised"),
+        description="Built-in methods, in the order of the tables.",
     )
     weights: dict[str, str] = Field(
         {}, description="Networks: name of the method, then its weights file; empty while there are none."
