@@ -14,7 +14,7 @@ def train_refiner(
     params: TrainParams, fits: pd.DataFrame, faces: pd.DataFrame, crops: dict[str, Path], checkpoints: Path
 ) -> tuple[bytes, dict[str, Any], pd.DataFrame]:
     """Return the trained network (safetensors, 16 bit), its card, and what was logged, a row a step and name."""
-    from facealbedo.pipelines.train.tracking import TrackingLog
+    from facealbedo.tracking import TrackingLog
     from facealbedo.training import make_job, run_training
 
     job = make_job(params, fits, faces, crops, checkpoints)
@@ -32,7 +32,7 @@ def describe_model(
     crops: dict[str, Path],
 ) -> tuple[dict[str, float], bytes, str]:
     """Return the network's measures on held-out faces, a picture grid (PNG), and the model card (Markdown)."""
-    from facealbedo.pipelines.train.tracking import log_result
+    from facealbedo.tracking import log_result
     from facealbedo.training import measure_model, model_card_text
 
     report = measure_model(params, weights, fits, faces, crops)

@@ -6,6 +6,8 @@ import json
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,16 +77,44 @@ class TrackingLog:
         return mlflow.MlflowClient(self.tracking_uri)
 
 
+@contextmanager
+def child_run(name: str, path: Path, tags: Mapping[str, str]) -> Iterator[TrackingLog]:
+    """Open a run below the active MLflow run and log to it; without an active one, log to the file alone."""
+    if mlflow.active_run() is None:
+        yield TrackingLog(path)
+        return
+    with mlflow.start_run(run_name=name, nested=True, tags=dict(tags)) as run:
+        yield TrackingLog(path, mlflow.get_tracking_uri(), run.info.run_id)
+
+
+def log_text(text: str, name: str) -> None:
+    """Keep a text with the active MLflow run, if there is one."""
+    if mlflow.active_run() is not None:
+        mlflow.log_text(text, name)
+
+
+def log_params(values: Mapping[str, str]) -> None:
+    """Log parameters to the active MLflow run, if there is one."""
+    if mlflow.active_run() is not None:
+        mlflow.log_params(dict(values))
+
+
 def log_result(metrics: dict[str, float], grid_png: bytes, card: str) -> None:
     """Log final measures, picture grid and model card to the active MLflow run, if there is one."""
     if mlflow.active_run() is None:
         return
-    mlflow.log_metrics({f"final/{name}": value for name, value in metrics.items() if np.isfinite(value)})
+    log_final(metrics)
     mlflow.log_text(card, "model_card.md")
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "held_out.png"
         picture.write_bytes(grid_png)
         mlflow.log_artifact(str(picture))
+
+
+def log_final(metrics: Mapping[str, float]) -> None:
+    """Log final measures to the active MLflow run, if there is one."""
+    if mlflow.active_run() is not None:
+        mlflow.log_metrics({f"final/{name}": value for name, value in metrics.items() if np.isfinite(value)})
 
 
 def git_commit() -> str:
