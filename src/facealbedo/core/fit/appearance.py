@@ -2,12 +2,13 @@
 
 Tone comes first, from the learned estimator; given the tone, the light follows from the pixels, and then the smaller
 coefficients of the albedo prior. So a face's overall brightness is settled where evidence for it is weighed, not by
-whichever of albedo and light a least-squares fit happens to move.
+whichever of albedo and light a least-squares fit happens to move. A beard is believed only where light, shade and the
+rest of the prior explain the lower face clearly worse: skin in shade is not hair, least of all where skin is dark.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -15,20 +16,27 @@ from jaxtyping import Float
 from torch import Tensor
 
 from facealbedo.core.colour import luminance
-from facealbedo.core.face_model.albedo_prior import LAYERS, SKIN_COMPONENTS, AlbedoPrior
+from facealbedo.core.face_model.albedo_prior import COEFFICIENT_NAMES, LAYERS, SKIN_COMPONENTS, AlbedoPrior
 from facealbedo.core.face_model.model import FaceModel
 from facealbedo.core.fit.light import LightFit, LightFitConfig, fit_light, openness_shading
 from facealbedo.core.fit.occluders import OccluderConfig, OccluderMaps, occluder_maps, own_skin
 from facealbedo.core.fit.tone import Tone, ToneEstimator
 from facealbedo.core.fit.tone_features import CORE, REGIONS, SkinPoints, Surroundings, tone_features
+from facealbedo.core.lighting.sh import sh_basis
 from facealbedo.core.render.uv import atlas_texels, bake_region, bake_vertices
 from facealbedo.core.types import Lighting, TensorRecord, UVObservation
 
 TONE_RESOLUTION = 32
 _COEFF_RESOLUTION = 64
 _LIGHT_RESOLUTION = 64
-# Tone is the estimator's, the log gain is for textures that were divided by a light; neither is fitted here.
-_FITTED = (*range(2, SKIN_COMPONENTS), *range(SKIN_COMPONENTS, SKIN_COMPONENTS + len(LAYERS)))
+_BEARD = COEFFICIENT_NAMES.index("beard")
+# Tone is the estimator's, the log gain is for textures that were divided by a light; neither is fitted here. The beard
+# is decided first, on its own.
+_SMALLER = tuple(k for k in range(2, SKIN_COMPONENTS + len(LAYERS)) if k != _BEARD)
+# Mean and standard deviation of the beard's coefficient in the two halves of the prior's faces.
+_BEARDLESS, _BEARDED = (-1.0, 0.25), (0.9, 0.8)
+# Directions of log colour in which light may err: level, yellow against blue, green against purple.
+_LEVEL_AND_TINTS = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (-0.5, 1.0, -0.5))
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,14 @@ class AppearanceConfig:
         coefficient_steps: Gauss-Newton steps on the smaller albedo coefficients.
         residual_sd: standard deviation of log texels about the model.
         independent_texels: how many independent measurements a fully seen face counts for; texels err together.
+        beard_evidence: by how many natural units of log likelihood a bearded face must explain the photo better than a
+            beardless one before a beard is believed.
+        beard_channels: weights of red, green, blue in that comparison; they sum to 3. Shade on skin is reddened by
+            light from skin to skin, which takes blue from it as hair would; hair takes the red as well.
+        light_sd, tint_sd: how far the light's level and colour may be off while beards are compared, natural log, for
+            each spherical harmonic of the normal and for the log openness.
+        usual_residual: the standard deviation is at least this multiple of the median residual of the beardless face:
+            what a face's model errs by elsewhere is no evidence of a beard.
         occluders: when a texel is not the face's own skin.
     """
 
@@ -47,6 +63,11 @@ class AppearanceConfig:
     coefficient_steps: int = 3
     residual_sd: float = 0.20
     independent_texels: float = 150.0
+    beard_evidence: float = 5.0
+    beard_channels: tuple[float, float, float] = (2.0, 1.0, 0.0)
+    light_sd: float = 0.3
+    tint_sd: float = 0.1
+    usual_residual: float = 1.5
     occluders: OccluderConfig = OccluderConfig()
 
 
@@ -136,7 +157,8 @@ def fit_appearance(
     light = _light(observation, albedo, visibility * maps.core, maps, settings)
     shading = openness_shading(light.lighting, normals, maps.openness)
     own = own_skin(texture, visibility, shading, albedo, maps.occluders, settings.occluders)
-    coeffs = _fit_coefficients(coeffs, texture, shading, visibility * own * maps.face, prior, settings)
+    face = replace(observation, uv_visibility=visibility * own * maps.face)
+    coeffs = _fit_coefficients(coeffs, face, shading, maps, prior, settings)
     albedo = prior.decode(coeffs, resolution)
     weights = visibility * own * maps.core
     light = _light(observation, albedo, weights, maps, settings)
@@ -185,34 +207,137 @@ def _light(
     return fit_light(texture, albedo, normals, share, openness, settings.light)
 
 
+@dataclass(frozen=True)
+class _LitTexels:
+    """What the albedo coefficients are fitted to, ``texel`` counting the texels of each colour in turn.
+
+    * ``log_albedo``: log of texture over shading. ``precision``: weight of each in [0, 3].
+    * ``residual_sd``: standard deviation about the model, a face.
+    * ``light``: change of the log shading for a standard deviation of each way in which the light may be off.
+    """
+
+    log_albedo: Float[Tensor, "batch texel"]
+    precision: Float[Tensor, "batch texel"]
+    residual_sd: Float[Tensor, "batch 1"]
+    light: Float[Tensor, "batch way texel"]
+
+
 def _fit_coefficients(
-    coeffs: Tensor, texture: Tensor, shading: Tensor, seen: Tensor, prior: AlbedoPrior, settings: AppearanceConfig
+    coeffs: Tensor,
+    face: UVObservation,
+    shading: Tensor,
+    maps: AppearanceMaps,
+    prior: AlbedoPrior,
+    settings: AppearanceConfig,
 ) -> Float[Tensor, "batch albedo"]:
-    """Gauss-Newton with the unit-normal prior on the coefficients that place colour, not level."""
-    factor = texture.shape[-1] // _COEFF_RESOLUTION
+    """Decide on a beard, then fit the other coefficients that place colour, not level."""
+    factor = shading.shape[-1] // _COEFF_RESOLUTION
     small = prior.at_resolution(_COEFF_RESOLUTION)
+    seen = face.uv_visibility
     weight = F.avg_pool2d(seen, factor)
-    safe = weight.clamp(min=1e-6)
-    observed = F.avg_pool2d(texture * seen, factor) / safe
-    lit = F.avg_pool2d(shading * seen, factor) / safe
-    target = (observed.clamp(min=2e-3) / lit.clamp(min=2e-3)).log().flatten(1)
-    precision = weight.expand_as(observed).flatten(1)
-    scale = settings.independent_texels / (weight.shape[-1] ** 2 * settings.residual_sd**2) / 0.3
-    step = 0.05
-    moves = torch.zeros(len(_FITTED), coeffs.shape[1], dtype=coeffs.dtype, device=coeffs.device)
-    moves[torch.arange(len(_FITTED)), torch.tensor(_FITTED)] = step
-    identity = torch.eye(len(_FITTED), dtype=coeffs.dtype, device=coeffs.device)
-    start = coeffs
+
+    def average(values: Tensor) -> Tensor:
+        return F.avg_pool2d(values * seen, factor) / weight.clamp(min=1e-6)
+
+    observed, lit = average(face.uv_texture).clamp(min=2e-3), average(shading).clamp(min=2e-3)
+    normals = F.normalize(average(face.uv_normal_view), dim=1)
+    openness = average(maps.openness.expand_as(seen)).clamp(min=0.05)
+    channels = weight.new_tensor(settings.beard_channels)[:, None, None]
+    texels = _LitTexels(
+        log_albedo=(observed / lit).log().flatten(1),
+        precision=(weight * channels).flatten(1),
+        residual_sd=weight.new_full((len(weight), 1), settings.residual_sd),
+        light=_light_errors(normals, openness, settings),
+    )
+    start = coeffs.index_copy(1, _indices((_BEARD,), coeffs), _beard(coeffs, texels, small, settings))
+    even = replace(texels, precision=weight.expand_as(observed).flatten(1), light=texels.light[:, :0])
+    return _gauss_newton(start, (1.0,) * len(_SMALLER), _SMALLER, even, small, settings)[0]
+
+
+def _beard(
+    coeffs: Tensor, texels: _LitTexels, prior: AlbedoPrior, settings: AppearanceConfig
+) -> Float[Tensor, "batch 1"]:
+    """Fit a beardless and a bearded face, each with light that may be off, and return the coefficient of the likelier.
+
+    A shade that follows normals and openness is left to the light; hair has its place and its borders.
+    """
+    fitted = (*_SMALLER, _BEARD)
+
+    def fit(mode: tuple[float, float], about: _LitTexels) -> tuple[Tensor, Tensor, Tensor]:
+        start = coeffs.index_fill(1, _indices((_BEARD,), coeffs), mode[0])
+        return _gauss_newton(start, (1.0,) * len(_SMALLER) + mode[1:], fitted, about, prior, settings)
+
+    residual = fit(_BEARDLESS, texels)[2]
+    usual = settings.usual_residual * _weighted_median(residual.abs(), texels.precision)
+    about = replace(texels, residual_sd=torch.maximum(texels.residual_sd, usual))
+    bare, bare_cost, _ = fit(_BEARDLESS, about)
+    bearded, bearded_cost, _ = fit(_BEARDED, about)
+    believed = bare_cost - bearded_cost > settings.beard_evidence
+    return torch.where(believed, bearded[:, _BEARD], bare[:, _BEARD])[:, None]
+
+
+def _gauss_newton(
+    start: Tensor,
+    sds: tuple[float, ...],
+    fitted: tuple[int, ...],
+    texels: _LitTexels,
+    prior: AlbedoPrior,
+    settings: AppearanceConfig,
+) -> tuple[Float[Tensor, "batch albedo"], Float[Tensor, "batch"], Float[Tensor, "batch texel"]]:
+    """Fit coefficients, normal about ``start``, and the light's errors; Cauchy's robust loss.
+
+    Returns:
+        Coefficients, the negative log posterior (up to a constant of the face), and residuals.
+    """
+    places, ways = _indices(fitted, start), texels.light.shape[1]
+    stiff = torch.cat([start.new_tensor(sds) ** -2, start.new_ones(ways)])
+    width = 2 * texels.residual_sd
+    count = settings.independent_texels / (_COEFF_RESOLUTION**2 * 0.3)
+    precision = texels.precision * count / texels.residual_sd**2
+    found = start.new_zeros(len(start), len(stiff))
+    base, jacobian = _linearised(start, places, prior)
+    residual = texels.log_albedo - base
     for _ in range(settings.coefficient_steps):
-        base = small.decode(coeffs).clamp(min=1e-4).log().flatten(1)
-        moved = (coeffs[:, None] + moves).flatten(0, 1)
-        changed = small.decode(moved).clamp(min=1e-4).log().reshape(len(coeffs), len(_FITTED), -1)
-        jacobian = (changed - base[:, None]) / step
-        residual = (target - base).clamp(-1.5, 1.5)
-        robust = precision * scale / (1 + (residual / (2 * settings.residual_sd)) ** 2)
-        gram = torch.einsum("bin,bn,bjn->bij", jacobian, robust, jacobian) + identity
-        offset = coeffs[:, list(_FITTED)] - start[:, list(_FITTED)]
-        right = torch.einsum("bin,bn,bn->bi", jacobian, robust, residual) - offset
-        change = torch.linalg.solve(gram, right).clamp(-1.5, 1.5)
-        coeffs = coeffs.index_add(1, torch.tensor(_FITTED, device=coeffs.device), change)
-    return coeffs
+        rows = torch.cat([jacobian, texels.light], dim=1)
+        limited = residual.clamp(-1.5, 1.5)
+        robust = precision / (1 + (limited / width) ** 2)
+        gram = torch.einsum("bin,bn,bjn->bij", rows, robust, rows) + torch.diag(stiff)
+        right = torch.einsum("bin,bn,bn->bi", rows, robust, limited) - stiff * found
+        found = found + torch.linalg.solve(gram, right).clamp(-1.5, 1.5)
+        coeffs = start.index_add(1, places, found[:, : len(fitted)])
+        base, jacobian = _linearised(coeffs, places, prior)
+        residual = texels.log_albedo - base - torch.einsum("bi,bin->bn", found[:, len(fitted) :], texels.light)
+    misfit = (precision * width**2 * torch.log1p((residual / width) ** 2)).sum(1)
+    return coeffs, 0.5 * (misfit + (stiff * found**2).sum(1)), residual
+
+
+def _linearised(
+    coeffs: Tensor, places: Tensor, prior: AlbedoPrior
+) -> tuple[Float[Tensor, "batch texel"], Float[Tensor, "batch fitted texel"]]:
+    """Return the log albedo and its change for a unit of each of the coefficients at ``places``."""
+    step = 0.05
+    moves = step * torch.eye(coeffs.shape[1], dtype=coeffs.dtype, device=coeffs.device)[places]
+    moved = (coeffs[:, None] + torch.cat([torch.zeros_like(moves[:1]), moves])).flatten(0, 1)
+    values = prior.decode(moved).clamp(min=1e-4).log().reshape(len(coeffs), len(places) + 1, -1)
+    return values[:, 0], (values[:, 1:] - values[:, :1]) / step
+
+
+def _light_errors(normals: Tensor, openness: Tensor, settings: AppearanceConfig) -> Float[Tensor, "batch way texel"]:
+    """Return level and tints, each along the harmonics of the normal (1 for the constant) and the log openness."""
+    harmonics = sh_basis(normals.flatten(2).transpose(1, 2), 2)
+    smooth = torch.cat([(harmonics / harmonics[..., :1]).transpose(1, 2), openness.flatten(2).log()], dim=1)
+    sds = smooth.new_tensor([settings.light_sd, settings.tint_sd, settings.tint_sd])
+    colours = smooth.new_tensor(_LEVEL_AND_TINTS) * sds[:, None]
+    return torch.einsum("bsn,wc->bswcn", smooth, colours).flatten(3).flatten(1, 2)
+
+
+def _weighted_median(values: Tensor, weight: Tensor) -> Float[Tensor, "batch 1"]:
+    """Return the median along the texels; the smallest value where nothing has weight."""
+    ordered, order = values.sort(dim=1)
+    below = weight.gather(1, order).cumsum(1)
+    middle = (below < 0.5 * below[:, -1:]).sum(1, keepdim=True)
+    return ordered.gather(1, middle)
+
+
+def _indices(places: tuple[int, ...], like: Tensor) -> Tensor:
+    return torch.tensor(places, device=like.device)

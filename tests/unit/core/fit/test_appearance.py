@@ -103,10 +103,45 @@ def test_a_fringe_neither_counts_as_skin_nor_moves_the_light(normals: torch.Tens
 
 
 def test_a_beard_is_found_where_there_is_one(normals: torch.Tensor, maps: AppearanceMaps) -> None:
-    bare, _ = fit(albedo_of(math.log(0.03)), side_light(), normals, maps, None)
+    bare, _ = fit(albedo_of(math.log(0.03), beard=-1.0), side_light(), normals, maps, None)
     bearded, _ = fit(albedo_of(math.log(0.03), beard=2.0), side_light(), normals, maps, None)
-    assert bare.albedo_coeffs[0, BEARD].abs() < 0.5
+    assert bare.albedo_coeffs[0, BEARD] == pytest.approx(-1.0, abs=0.3)
     assert bearded.albedo_coeffs[0, BEARD] > 1.0
+
+
+def overhead(normals: torch.Tensor, maps: AppearanceMaps) -> torch.Tensor:
+    """Shading by light from above, the underside of jaw and chin in shade that is deeper than order 2 can make it.
+
+    Shade on skin is lit by skin: it is warm.
+    """
+    light = torch.zeros(1, 3, 9)
+    light[..., 0], light[..., 1], light[..., 2] = 3.0, 1.6, 0.8
+    down = (-normals[:, 1:2]).clamp(min=0)
+    depth = torch.tensor([0.8, 1.1, 1.3]).view(1, 3, 1, 1)
+    return openness_shading(Lighting(light), normals, maps.openness) * torch.exp(-depth * down)
+
+
+def strength_of_beard(
+    log_melanin: float, beard: float, shading: torch.Tensor, normals: torch.Tensor, maps: AppearanceMaps
+) -> float:
+    """Opacity of the beard found on a face lit so, with the grain of a photo."""
+    grain = 0.05 * torch.randn(1, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    texture = albedo_of(log_melanin, beard) * shading * grain.exp()
+    seen = UVObservation(texture, maps.face.clone(), normals)
+    unknown = Surroundings(torch.zeros(1, 3), torch.zeros(1), torch.zeros(1, 3), torch.zeros(1))
+    found = fit_appearance(seen, unknown, maps, load_albedo_prior(), load_tone_estimator())
+    return float(load_albedo_prior().layer_strength(found.albedo_coeffs)[0, 1])
+
+
+@pytest.mark.parametrize("log_melanin", [math.log(0.02), math.log(0.08), math.log(0.3), math.log(0.5)])
+def test_shade_of_light_from_above_is_no_beard(log_melanin: float, normals: torch.Tensor, maps: AppearanceMaps) -> None:
+    """Whatever the skin, shade under the jaw gives no beard."""
+    assert strength_of_beard(log_melanin, -1.0, overhead(normals, maps), normals, maps) < 0.06
+
+
+@pytest.mark.parametrize("log_melanin", [math.log(0.02), math.log(0.08), math.log(0.15)])
+def test_beard_is_found_in_light_from_above(log_melanin: float, normals: torch.Tensor, maps: AppearanceMaps) -> None:
+    assert strength_of_beard(log_melanin, 1.5, overhead(normals, maps), normals, maps) > 0.35
 
 
 def test_mirrored_face_gives_mirrored_light_and_trust(normals: torch.Tensor, maps: AppearanceMaps) -> None:
