@@ -64,7 +64,7 @@ bench: $(STAMP) ## Measure the reconstruction on this machine and write docs/ben
 bench-render: $(STAMP) ## Time every rasteriser that runs on this machine and write docs/benchmarks/render_<device>.json
 	$(BIN)/python -m facealbedo.benchmarks.render
 
-robustness: $(STAMP) ## Strange files and kills in full (two hours on two cores); writes docs/benchmarks/robustness.json
+robustness: $(STAMP) ## Strange files and kills in full (long: the file says how many seconds); writes docs/benchmarks/robustness.json
 	$(BIN)/python -m tests.robustness
 
 docs: $(STAMP) ## Build docs/ as a site in build/docs; warnings are errors
