@@ -17,12 +17,13 @@ from statistics import fmean
 from typing import Any
 
 import pandas as pd
+import torch
 
 from facealbedo.core.train.config import TrainingError
 from facealbedo.params.ablate import AblateParams, AblationParams
 from facealbedo.params.train import TrainParams
 from facealbedo.tracking import TrackingLog, child_run, log_final, log_params, log_result
-from facealbedo.training import TrainJob, make_job, measure_model, model_card_text, run_training
+from facealbedo.training import Judge, TrainJob, make_job, model_card_text, run_training
 
 logger = logging.getLogger(__name__)
 # Columns of the Markdown table; `metrics.json` and `table.csv` have all.
@@ -60,7 +61,7 @@ class Planned:
 
     Attributes:
         row: of the table. seed: of this training.
-        params: of this training. measured: the same with the seed that decides on which faces all are measured.
+        params: of this training. measured: of the first one, which decides on which faces all are measured.
     """
 
     row: AblationParams
@@ -75,7 +76,9 @@ class Planned:
 
     def key(self, job: TrainJob) -> str:
         """Hash of everything that the numbers depend on."""
-        parts = [job.fingerprint(), self.measured.trainer.seed, self.params.validation.model_dump(mode="json")]
+        measured = self.measured
+        made = measured.fabrication.model_dump(mode="json")
+        parts = [job.fingerprint(), measured.trainer.seed, made, measured.validation.model_dump(mode="json")]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -110,15 +113,15 @@ def plan(params: AblateParams, train: TrainParams) -> list[Planned]:
     Raises:
         TrainingError: a row names a preset that `train` does not have.
     """
-    planned = []
-    for row in params.rows:
-        for seed in range(params.seed, params.seed + row.seeds):
-            try:
-                mine, first = (params.training(row, train, number) for number in (seed, params.seed))
-            except ValueError as error:
-                raise TrainingError(str(error)) from error
-            planned.append(Planned(row, seed, mine, first))
-    return planned
+    try:
+        first = params.training(params.rows[0], train, params.seed)
+        return [
+            Planned(row, seed, params.training(row, train, seed), first)
+            for row in params.rows
+            for seed in range(params.seed, params.seed + row.seeds)
+        ]
+    except ValueError as error:
+        raise TrainingError(str(error)) from error
 
 
 def run_all(planned: Sequence[Planned], data: Data, before: Mapping[str, Path]) -> Iterator[dict[str, bytes]]:
@@ -127,6 +130,7 @@ def run_all(planned: Sequence[Planned], data: Data, before: Mapping[str, Path]) 
     Raises:
         TrainingError: one failed, named; those before it are kept.
     """
+    judge = Judge(data.job(planned[0].measured))
     for number, one in enumerate(planned, 1):
         job = data.job(one.params)
         found = read_record(before.get(one.name))
@@ -137,15 +141,17 @@ def run_all(planned: Sequence[Planned], data: Data, before: Mapping[str, Path]) 
             log_params({"row": one.row.name, "seed": str(one.seed), "change": json.dumps(one.row.written)[:500]})
             if done:
                 log_final(done.metrics)
-            record = done or _run_one(one, job, data, log)
+            record = done or _run_one(one, job, judge, log)
         yield {one.name: record.to_json()}
 
 
-def _run_one(one: Planned, job: TrainJob, data: Data, log: TrackingLog) -> Record:
+def _run_one(one: Planned, job: TrainJob, judge: Judge, log: TrackingLog) -> Record:
     """Train, or go on from the checkpoint, and measure."""
+    # Every training compiles the same function anew; after a few of them torch would stop compiling it.
+    torch.compiler.reset()
     try:
         trained = run_training(job, log)
-        report = measure_model(one.measured, trained.weights, data.fits, data.faces, data.crops)
+        report = judge.report(trained.weights)
     except TrainingError as error:
         raise TrainingError(f"{one.name}: {error}") from error
     card = trained.card

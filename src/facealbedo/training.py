@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -326,16 +326,35 @@ def measure_model(
     params: TrainParams, weights: bytes, fits: pd.DataFrame, faces: pd.DataFrame, crops: Mapping[str, Path]
 ) -> ModelReport:
     """Measure weights on the faces that their training held out."""
-    job = make_job(params, fits, faces, crops, Path())
-    device = pick_device(params.trainer.device)
-    stage = make_stage(load_face_model(), load_albedo_prior(), load_occlusion().openness, job.config.resolution, device)
-    held_out = job.table.split(params.validation.held_out_share)[1] if job.table else None
-    gallery = make_gallery(job, stage, held_out)
-    refiner = weights_from_bytes(weights)[0].to(device, memory_format=torch.channels_last)
-    grid = gallery.picture(refiner, params.validation.pictured)
-    return ModelReport(
-        gallery.measure(refiner), gallery.measure_baselines(), encode_png_srgb(srgb_to_linear(grid), compression=6)
-    )
+    return Judge(make_job(params, fits, faces, crops, Path())).report(weights)
+
+
+class Judge:
+    """The faces that a training holds out, made once, to measure any number of networks on."""
+
+    def __init__(self, job: TrainJob) -> None:
+        self._job = job
+
+    @cached_property
+    def gallery(self) -> Gallery:
+        """The held-out faces, on the device."""
+        job, device = self._job, pick_device(self._job.params.trainer.device)
+        model, prior, openness = load_face_model(), load_albedo_prior(), load_occlusion().openness
+        stage = make_stage(model, prior, openness, job.config.resolution, device)
+        held_out = job.table.split(job.params.validation.held_out_share)[1] if job.table else None
+        return make_gallery(job, stage, held_out)
+
+    @cached_property
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """What the methods that are not trained do on these faces."""
+        return self.gallery.measure_baselines()
+
+    def report(self, weights: bytes) -> ModelReport:
+        """Measure weights and draw what they make of some of the faces."""
+        refiner = weights_from_bytes(weights)[0].to(self.gallery.stage.device, memory_format=torch.channels_last)
+        grid = self.gallery.picture(refiner, self._job.params.validation.pictured)
+        picture = encode_png_srgb(srgb_to_linear(grid), compression=6)
+        return ModelReport(self.gallery.measure(refiner), self.baselines, picture)
 
 
 def model_card_text(
