@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -45,7 +46,7 @@ class Gallery:
 
     @torch.no_grad()
     def measure(self, refiner: Refiner) -> dict[str, float]:
-        """Return the means of every measure, named ``photos.psnr`` and so on."""
+        """Return the means of every measure that some face has, named ``photos.psnr`` and so on."""
         return self._measure(refiner)
 
     @torch.no_grad()
@@ -65,7 +66,9 @@ class Gallery:
         for scene in self.fabricated:
             for name, values in truth_measures(self.stage, scene, refine(scene.face)).items():
                 found.setdefault(f"fabricated.{name}", []).append(values)
-        return {name: float(torch.cat(values).nanmean()) for name, values in found.items()}
+        means = {name: float(torch.cat(values).nanmean()) for name, values in found.items()}
+        # A group without a face has no mean, and says nothing.
+        return {name: mean for name, mean in means.items() if math.isfinite(mean)}
 
     @torch.no_grad()
     def picture(self, refiner: Refiner, count: int) -> Float[Tensor, "3 height width"]:
