@@ -53,7 +53,7 @@ class AppearanceConfig:
         beard_channels: weights of red, green, blue in that comparison; they sum to 3. Shade on skin is reddened by
             light from skin to skin, which takes blue from it as hair would; hair takes the red as well.
         light_sd, tint_sd: how far the light's level and colour may be off while beards are compared, natural log, for
-            each spherical harmonic of the normal and for the log openness.
+            each spherical harmonic of the normal, for the log openness, and for what faces half down.
         usual_residual: the standard deviation is at least this multiple of the median residual of the beardless face:
             what a face's model errs by elsewhere is no evidence of a beard.
         occluders: when a texel is not the face's own skin.
@@ -63,7 +63,7 @@ class AppearanceConfig:
     coefficient_steps: int = 3
     residual_sd: float = 0.20
     independent_texels: float = 150.0
-    beard_evidence: float = 5.0
+    beard_evidence: float = 4.5
     beard_channels: tuple[float, float, float] = (2.0, 1.0, 0.0)
     light_sd: float = 0.3
     tint_sd: float = 0.1
@@ -259,7 +259,7 @@ def _beard(
 ) -> Float[Tensor, "batch 1"]:
     """Fit a beardless and a bearded face, each with light that may be off, and return the coefficient of the likelier.
 
-    A shade that follows normals and openness is left to the light; hair has its place and its borders.
+    Shade that follows normals and openness is left to the light; hair has its place and its borders.
     """
     fitted = (*_SMALLER, _BEARD)
 
@@ -323,9 +323,13 @@ def _linearised(
 
 
 def _light_errors(normals: Tensor, openness: Tensor, settings: AppearanceConfig) -> Float[Tensor, "batch way texel"]:
-    """Return level and tints, each along the harmonics of the normal (1 for the constant) and the log openness."""
+    """Return level and tints, each along harmonics of the normal (1 for the constant), log openness, attached shade.
+
+    What faces down lies in the attached shade of light from above; its edge is too sharp for order 2.
+    """
     harmonics = sh_basis(normals.flatten(2).transpose(1, 2), 2)
-    smooth = torch.cat([(harmonics / harmonics[..., :1]).transpose(1, 2), openness.flatten(2).log()], dim=1)
+    shade = 2 * (-normals[:, 1:2].flatten(2)).clamp(min=0)
+    smooth = torch.cat([(harmonics / harmonics[..., :1]).transpose(1, 2), openness.flatten(2).log(), shade], dim=1)
     sds = smooth.new_tensor([settings.light_sd, settings.tint_sd, settings.tint_sd])
     colours = smooth.new_tensor(_LEVEL_AND_TINTS) * sds[:, None]
     return torch.einsum("bsn,wc->bswcn", smooth, colours).flatten(3).flatten(1, 2)

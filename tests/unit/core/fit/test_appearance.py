@@ -117,7 +117,7 @@ def overhead(normals: torch.Tensor, maps: AppearanceMaps) -> torch.Tensor:
     light = torch.zeros(1, 3, 9)
     light[..., 0], light[..., 1], light[..., 2] = 3.0, 1.6, 0.8
     down = (-normals[:, 1:2]).clamp(min=0)
-    depth = torch.tensor([0.8, 1.1, 1.3]).view(1, 3, 1, 1)
+    depth = torch.tensor([1.6, 2.2, 2.6]).view(1, 3, 1, 1)
     return openness_shading(Lighting(light), normals, maps.openness) * torch.exp(-depth * down)
 
 
@@ -139,7 +139,7 @@ def test_shade_of_light_from_above_is_no_beard(log_melanin: float, normals: torc
     assert strength_of_beard(log_melanin, -1.0, overhead(normals, maps), normals, maps) < 0.06
 
 
-@pytest.mark.parametrize("log_melanin", [math.log(0.02), math.log(0.08), math.log(0.15)])
+@pytest.mark.parametrize("log_melanin", [math.log(0.02), math.log(0.08), math.log(0.3), math.log(0.5)])
 def test_beard_is_found_in_light_from_above(log_melanin: float, normals: torch.Tensor, maps: AppearanceMaps) -> None:
     assert strength_of_beard(log_melanin, 1.5, overhead(normals, maps), normals, maps) > 0.35
 
