@@ -390,9 +390,11 @@ class Reconstructor:
         region = self._network_maps.face * _resized(trust, NETWORK_PX)
         coarse = replace(coarse, uv_visibility=coarse.uv_visibility * region)
         prior = self._prior.decode(appearance.albedo_coeffs, NETWORK_PX)
-        small = RefinerInput(coarse, prior, light, self._network_maps.openness)
+        regions = torch.cat(self._feature_maps, dim=1)
+        shrunk = torch.nn.functional.adaptive_avg_pool2d(regions, NETWORK_PX)
+        small = RefinerInput(coarse, prior, light, self._network_maps.openness, shrunk)
         fine = replace(observation, uv_visibility=observation.uv_visibility * self._texture_maps.face)
-        return small, RefinerInput(fine, prior_albedo, light, self._texture_maps.openness)
+        return small, RefinerInput(fine, prior_albedo, light, self._texture_maps.openness, regions)
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,13 @@ def refine_with(refiner: Refiner, face: FittedFace) -> Separation:
     size = face.prior_albedo.shape[-1]
     if size != NETWORK_PX:
         raise EvaluationError(f"networks are measured on maps of {NETWORK_PX} texels a side, got {size}")
-    inputs = RefinerInput(face.trusted(), face.prior_albedo, face.lighting.sh_radiance, face.openness)
+    inputs = RefinerInput(
+        face.trusted(),
+        face.prior_albedo,
+        face.lighting.sh_radiance,
+        face.openness,
+        torch.cat([face.skin, face.features], dim=1),
+    )
     found = refine_with_network(refiner, inputs, inputs)
     light = F.interpolate(found.uv_illumination, size=(size, size), mode="bilinear", align_corners=False)
     return Separation(found.uv_albedo, shading_detailed(light, face.observation.uv_normal_view, face.openness))

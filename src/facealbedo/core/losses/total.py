@@ -15,7 +15,7 @@ from facealbedo.core.losses import image_terms as image
 from facealbedo.core.losses import light_terms as light
 from facealbedo.core.losses import pigment
 from facealbedo.core.networks.records import RefinerInput, RefinerOutput
-from facealbedo.core.networks.refiner import log_ratio
+from facealbedo.core.networks.refiner import face_pigment, log_ratio
 from facealbedo.core.render.uv import mirror_uv
 from facealbedo.core.types import TensorRecord
 
@@ -83,8 +83,7 @@ class LossInputs(TensorRecord):
     * ``renders_srgb``: of detailed albedo in detailed light first, then cross renders, if any; ``photo_srgb`` and
       ``face_mask`` (where the photo shows trusted skin) have their size.
     * ``face``, ``refined``: the network's input and output.
-    * ``atlas_mask``: where terms on the albedo act. ``skin_mask``: bare skin, whose detail is mostly shading.
-      ``feature_mask``: brows and lips, whose detail is pigment.
+    * ``atlas_mask``: where terms on the albedo act.
     """
 
     renders_srgb: Float[Tensor, "render batch 3 image_height image_width"]
@@ -93,8 +92,6 @@ class LossInputs(TensorRecord):
     face: RefinerInput
     refined: RefinerOutput
     atlas_mask: Float[Tensor, "batch_or_1 1 height width"]
-    skin_mask: Float[Tensor, "batch_or_1 1 height width"]
-    feature_mask: Float[Tensor, "batch_or_1 1 height width"]
     truth: Truth | None
 
 
@@ -210,8 +207,7 @@ def _likelihood_terms(inputs: LossInputs, weights: LossWeights) -> dict[str, Flo
 @torch.no_grad()
 def _pigment(inputs: LossInputs) -> Tensor:
     """What the photo's own colours say about pigment."""
-    trust = inputs.face.observation.uv_visibility * inputs.atlas_mask
-    return pigment.pigment_detail(log_ratio(inputs.face), trust, inputs.skin_mask, inputs.feature_mask)
+    return face_pigment(inputs.face, log_ratio(inputs.face))
 
 
 def _light_terms(inputs: LossInputs, weights: LossWeights) -> dict[str, Float[Tensor, "batch"]]:

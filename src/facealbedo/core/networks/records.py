@@ -23,12 +23,14 @@ class RefinerInput(TensorRecord):
     * ``sh_radiance``: the fit's light (order 2, view frame), in units in which albedo x openness x shading is the
       texture.
     * ``uv_openness``: share of the sky that each texel sees past the face itself, in (0, 1].
+    * ``uv_regions``: bare skin, and brows and lips, in [0, 1]: what detail means depends on where it is.
     """
 
     observation: UVObservation
     prior_albedo: Float[Tensor, "batch 3 height width"]
     sh_radiance: Float[Tensor, "batch 3 9"]
     uv_openness: Float[Tensor, "batch 1 height width"]
+    uv_regions: Float[Tensor, "batch 2 height width"]
 
     def fitted_shading(self) -> Float[Tensor, "batch 3 height width"]:
         """Shading of every texel in the fit's light, the face's own occlusion included."""
@@ -43,7 +45,11 @@ class RefinerInput(TensorRecord):
             uv_normal_view=mirror_uv_normals(seen.uv_normal_view),
         )
         return RefinerInput(
-            observation, mirror_uv(self.prior_albedo), mirror_sh(self.sh_radiance), mirror_uv(self.uv_openness)
+            observation,
+            mirror_uv(self.prior_albedo),
+            mirror_sh(self.sh_radiance),
+            mirror_uv(self.uv_openness),
+            mirror_uv(self.uv_regions),
         )
 
 
@@ -58,13 +64,13 @@ class RefinerOutput(TensorRecord):
     * ``uv_log_gain``: log of a factor on that shading, a colour each, at full resolution: what no smooth light explains
       and no pigment is (wrinkles, cast shadows, highlights, which are whiter than skin). 0 for networks that have none,
       and where nothing was seen.
-    * ``detail_gate``: how much of the photo's own detail the albedo took over, in [0, 1]; 1 nowhere for networks that
-      have no such gate.
+    * ``detail_gates``: how much of the photo's own detail the albedo took over, in [0, 1]: of what its colours say is
+      pigment, and of the rest; 0 for networks that have no such gates.
     * ``log_variance``: of the albedo's error in log units; 0 for networks that do not say.
     """
 
     uv_albedo: Float[Tensor, "batch 3 height width"]
     uv_illumination: Float[Tensor, "batch 27 coarse_height coarse_width"]
     uv_log_gain: Float[Tensor, "batch 3 height width"]
-    detail_gate: Float[Tensor, "batch 1 height width"]
+    detail_gates: Float[Tensor, "batch 2 height width"]
     log_variance: Float[Tensor, "batch 1 height width"]

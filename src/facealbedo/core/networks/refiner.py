@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from facealbedo.core.colour import linear_to_srgb, srgb_to_linear
 from facealbedo.core.networks.paper import PaperNet
+from facealbedo.core.networks.pigment import pigment_detail
 from facealbedo.core.networks.records import RefinerInput, RefinerOutput
 from facealbedo.core.networks.unet import RefinementUNet
 from facealbedo.core.render.uv import mirror_uv
@@ -107,19 +108,20 @@ class PaperRefiner(Refiner):
         empty = albedo.new_zeros(albedo.shape[0], 1, *albedo.shape[2:])
         # Not 0, whose logarithm the losses take; 1e-3 is darker than any skin or hair.
         uv_albedo = srgb_to_linear((albedo + 1) / 2).clamp(min=1e-3)
-        return RefinerOutput(uv_albedo, light * math.pi, torch.zeros_like(albedo), empty, empty)
+        return RefinerOutput(uv_albedo, light * math.pi, torch.zeros_like(albedo), empty.expand(-1, 2, -1, -1), empty)
 
 
 class ResidualRefiner(Refiner):
-    """Albedo = prior x exp(gate x log-quotient + change); light = (the fit's + change) x exp(gain).
+    """Albedo = prior x exp(gates x log-quotient + change); light = (the fit's + change) x exp(gain).
 
     The quotient (texture over fitted shading) carries the photo's detail past the network, so that it need not pass
-    through its bottleneck. The gate says how much of it is pigment; the rest goes to the gain, so that the render
-    shows the photo however the network divides it. Texture and trust of
-    the mirrored side are inputs too, so that an unseen side is completed by looking at the same texel.
+    through its bottleneck. Two gates say how much of it the albedo takes: of what its colours say is pigment
+    (`pigment_detail`; nearly all, before training) and of the rest (hardly any). What they leave goes to the gain, so
+    that the render shows the photo however the network divides it. The other side's pigment and trust are inputs too,
+    so that an unseen side is completed by looking at the same texel.
     """
 
-    n_input = 18
+    n_input = 24
 
     def __init__(
         self,
@@ -144,10 +146,10 @@ class ResidualRefiner(Refiner):
     def channels(
         self, face: RefinerInput, noise: Float[Tensor, "batch 3 height width"] | None = None
     ) -> Float[Tensor, "batch channel height width"]:
-        """Texture, prior, log-quotient and its mirror image, both trusts, normals and log shading; unseen is 0."""
+        """Texture, prior, log-quotient, pigment, their mirror images, trusts, normals, log shading; unseen is 0."""
         seen = face.observation
         known = (seen.uv_visibility > SEEN).to(seen.uv_texture.dtype)
-        quotient = log_quotient(face, self.max_log_ratio)
+        quotient, pigment = self.detail(face)
         light = _log(face.fitted_shading()).clamp(-4, 2) / 2
         return torch.cat(
             [
@@ -155,6 +157,8 @@ class ResidualRefiner(Refiner):
                 _signed_srgb(face.prior_albedo),
                 quotient,
                 mirror_uv(quotient),
+                pigment,
+                mirror_uv(pigment),
                 seen.uv_visibility,
                 mirror_uv(seen.uv_visibility),
                 seen.uv_normal_view,
@@ -163,20 +167,28 @@ class ResidualRefiner(Refiner):
             dim=1,
         )
 
+    def detail(
+        self, face: RefinerInput
+    ) -> tuple[Float[Tensor, "batch 3 height width"], Float[Tensor, "batch 3 height width"]]:
+        """Return the log-quotient and its pigment, both times the trust."""
+        ratio, trust = log_ratio(face, self.max_log_ratio), face.observation.uv_visibility
+        return ratio * trust, face_pigment(face, ratio) * trust
+
     def interpret(self, face: RefinerInput, *raw: Tensor) -> RefinerOutput:
         """Compose prior, gated quotient and the network's change."""
         head, light = raw
-        change, gate, log_variance, gain = head.split((3, 1, 1, 3), dim=1)
-        gate = torch.sigmoid(gate)
-        quotient = log_quotient(face, self.max_log_ratio)
+        change, gates, log_variance, gain = head.split((3, 2, 1, 3), dim=1)
+        gates = torch.sigmoid(gates)
+        quotient, pigment = self.detail(face)
         change = self.max_log_change * torch.tanh(change / self.max_log_change)
-        residual = gate * quotient + change
+        taken = gates[:, :1] * pigment + gates[:, 1:] * (quotient - pigment)
+        residual = taken + change
         visibility = face.observation.uv_visibility
         gain = MAX_LOG_GAIN * torch.tanh(gain / MAX_LOG_GAIN) * visibility
-        log_gain = (1 - gate) * quotient + gain if self.shading_gain else torch.zeros_like(quotient)
+        log_gain = quotient - taken + gain if self.shading_gain else torch.zeros_like(quotient)
         albedo = soft_ceiling(face.prior_albedo * residual.exp()).clamp(min=1e-3)
         light = light * math.pi + face.sh_radiance.reshape(-1, 27, 1, 1)
-        return RefinerOutput(albedo, light, log_gain, gate * visibility, log_variance.clamp(-8, 2))
+        return RefinerOutput(albedo, light, log_gain, gates * visibility, log_variance.clamp(-8, 2))
 
 
 def log_quotient(face: RefinerInput, limit: float = 2.0) -> Float[Tensor, "batch 3 height width"]:
@@ -191,6 +203,15 @@ def log_ratio(face: RefinerInput, limit: float = 2.0) -> Float[Tensor, "batch 3 
     """
     ratio = _log(face.observation.uv_texture) - _log(face.fitted_shading()) - _log(face.prior_albedo)
     return limit * torch.tanh(ratio / limit)
+
+
+def face_pigment(
+    face: RefinerInput, ratio: Float[Tensor, "batch 3 height width"]
+) -> Float[Tensor, "batch 3 height width"]:
+    """Return the part of a log ratio that is taken for pigment; constant to gradients."""
+    skin, features = face.uv_regions.split((1, 1), dim=1)
+    with torch.no_grad():
+        return pigment_detail(ratio, face.observation.uv_visibility, skin, features)
 
 
 def soft_ceiling(albedo: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

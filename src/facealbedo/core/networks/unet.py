@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from facealbedo.core.networks.blocks import Residual, conv, start_at, upsample
 
 N_LIGHT = 27
-# Log-albedo residual (3), gate of the photo's own detail (1), log variance (1), log gain of the shading (3).
-N_HEAD = 8
-# The gate starts at sigmoid(1) = 0.73 and the error at exp(-3 / 2) = 0.22 in log units.
-STARTING_GATE, STARTING_LOG_VARIANCE = 1.0, -3.0
+# Log-albedo residual (3), gates of pigment and of other detail (2), log variance (1), log gain of the shading (3).
+N_HEAD = 9
+# The gates start at sigmoid(3) = 0.95 and sigmoid(-3) = 0.05, the error at exp(-3 / 2) = 0.22 in log units.
+STARTING_GATES, STARTING_LOG_VARIANCE = (3.0, -3.0), -3.0
 
 
 class RefinementUNet(nn.Module):
@@ -43,13 +43,13 @@ class RefinementUNet(nn.Module):
         self.up = nn.ModuleList([nn.Sequential(conv(b + a, a), conv(a, a)) for a, b in reversed(pairs)])
         self.lift = upsample()
         self.head = nn.Conv2d(channels[0], N_HEAD, 3, 1, 1)
-        start_at(self.head, 0.0, 0.0, 0.0, STARTING_GATE, STARTING_LOG_VARIANCE, 0.0, 0.0, 0.0)
+        start_at(self.head, 0.0, 0.0, 0.0, *STARTING_GATES, STARTING_LOG_VARIANCE, 0.0, 0.0, 0.0)
         self.light_factor = light_factor
         self.light_head = _light_head(channels[-1], lifts) if light_map else None
 
     def forward(
         self, x: Float[Tensor, "batch channel height width"]
-    ) -> tuple[Float[Tensor, "batch 8 height width"], Float[Tensor, "batch 27 coarse_height coarse_width"]]:
+    ) -> tuple[Float[Tensor, "batch 9 height width"], Float[Tensor, "batch 27 coarse_height coarse_width"]]:
         """Return the raw head and the light's correction.
 
         Raises:

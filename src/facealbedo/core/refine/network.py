@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from facealbedo.core.networks.records import RefinerInput, RefinerOutput
-from facealbedo.core.networks.refiner import Refiner, log_ratio, soft_ceiling
+from facealbedo.core.networks.refiner import Refiner, face_pigment, log_ratio, soft_ceiling
 from facealbedo.core.types import TensorRecord
 
 NETWORK_PX = 256
@@ -35,8 +35,8 @@ class RefinedFace(TensorRecord):
 def refine_with_network(refiner: Refiner, small: RefinerInput, full: RefinerInput) -> RefinedFace:
     """Refine at the network's resolution, and take finer detail from the photo where the network lets it in.
 
-    log(albedo / prior) is the network's change plus its gate times log(texture / (shading x prior)); the second part
-    is computed again at the full resolution, the rest is smooth and enlarged.
+    log(albedo / prior) is the network's change plus its gates times pigment and other detail of log(texture / (shading
+    x prior)); the second part is computed again at the full resolution, the rest is smooth and enlarged.
 
     Args:
         refiner: the network, in evaluation.
@@ -47,13 +47,20 @@ def refine_with_network(refiner: Refiner, small: RefinerInput, full: RefinerInpu
     found = refiner(small)
     limit = getattr(refiner, "max_log_ratio", 1.0)
     residual = found.uv_albedo.log() - small.prior_albedo.log()
-    smooth = residual - found.detail_gate * log_ratio(small, limit)
+    smooth = residual - _taken(small, limit, found.detail_gates)
     size = (full.prior_albedo.shape[-2], full.prior_albedo.shape[-1])
-    gate = torch.minimum(_enlarged(found.detail_gate, size), full.observation.uv_visibility)
-    detail = gate * log_ratio(full, limit)
+    gates = torch.minimum(_enlarged(found.detail_gates, size), full.observation.uv_visibility)
+    detail = _taken(full, limit, gates)
     albedo = soft_ceiling(full.prior_albedo * (_enlarged(smooth, size) + detail).exp()).clamp(min=DARKEST_ALBEDO)
     confidence = torch.exp(-torch.exp(0.5 * found.log_variance))
     return RefinedFace(albedo, _light_with_gain(found), confidence)
+
+
+def _taken(face: RefinerInput, limit: float, gates: Float[Tensor, "batch 2 height width"]) -> Tensor:
+    """Return what the gates let into the albedo."""
+    ratio = log_ratio(face, limit)
+    pigment = face_pigment(face, ratio)
+    return gates[:, :1] * pigment + gates[:, 1:] * (ratio - pigment)
 
 
 def _light_with_gain(found: RefinerOutput) -> Float[Tensor, "batch 27 rows columns"]:
@@ -65,7 +72,7 @@ def _light_with_gain(found: RefinerOutput) -> Float[Tensor, "batch 27 rows colum
 
 def _clamped(face: RefinerInput) -> RefinerInput:
     prior = face.prior_albedo.clamp(SMALLEST_PRIOR, LARGEST_PRIOR)
-    return RefinerInput(face.observation, prior, face.sh_radiance, face.uv_openness)
+    return replace(face, prior_albedo=prior)
 
 
 def _enlarged(uv_map: Tensor, size: tuple[int, int]) -> Tensor:

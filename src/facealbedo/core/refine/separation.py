@@ -1,7 +1,7 @@
 """A refinement without a network that tells pigment from shading by colour: prior x exp(pigment's part of the detail).
 
 Unlike the quotient it takes no level and no smooth change from the photo along the line of shading, so wrinkles,
-highlights and side light stay out; see `losses.pigment`.
+highlights and side light stay out; see `networks.pigment`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from facealbedo.core.losses.pigment import (
+from facealbedo.core.networks.pigment import (
     ShadingShares,
     coarse_part,
     fine_part,

@@ -102,7 +102,7 @@ def separated(stage: Stage, face: RefinerInput) -> RefinerOutput:
 def _with_fitted_light(face: RefinerInput, uv_albedo: Tensor) -> RefinerOutput:
     light = face.sh_radiance.reshape(-1, 27, 1, 1).expand(-1, -1, 8, 8)
     empty = torch.zeros_like(uv_albedo[:, :1])
-    return RefinerOutput(uv_albedo, light, torch.zeros_like(uv_albedo), empty, empty)
+    return RefinerOutput(uv_albedo, light, torch.zeros_like(uv_albedo), empty.expand(-1, 2, -1, -1), empty)
 
 
 def photo_measures(stage: Stage, scene: Scene, refined: RefinerOutput) -> dict[str, Float[Tensor, "face"]]:

@@ -130,7 +130,8 @@ def make_scene(stage: Stage, batch: CropBatch, truth: Truth | None = None) -> Sc
     prior = stage.prior.decode(coefficients.albedo_coeffs, stage.resolution).clamp(SMALLEST_PRIOR, LARGEST_PRIOR)
     openness = stage.uv_openness.expand(len(batch), -1, -1, -1)
     seen = replace(observation, uv_visibility=visibility)
-    face = RefinerInput(seen, prior, batch.sh_radiance, openness)
+    regions = torch.cat([stage.skin_region, stage.feature_region], dim=1).expand(len(batch), -1, -1, -1)
+    face = RefinerInput(seen, prior, batch.sh_radiance, openness, regions)
     mask = _facing(buffer) * (valid > 0.99) * read_atlas((trust > 0.5).float() * trust, buffer.uv)
     return Scene(photo_srgb, mask, buffer.uv, buffer.normal_view, read_atlas(openness, buffer.uv), face, truth)
 

@@ -69,8 +69,6 @@ def compare(
         face=scene.face,
         refined=refined,
         atlas_mask=stage.atlas_mask,
-        skin_mask=stage.skin_region,
-        feature_mask=stage.feature_region,
         truth=scene.truth,
     )
     return total_loss(inputs, weights, progress, features)

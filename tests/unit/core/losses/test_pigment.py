@@ -4,14 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from facealbedo.core.losses.pigment import (
-    ShadingShares,
-    coarse_part,
-    fine_part,
-    pigment_detail,
-    pigment_loss,
-    shading_axis,
-)
+from facealbedo.core.losses.pigment import pigment_loss
+from facealbedo.core.networks.pigment import ShadingShares, coarse_part, fine_part, pigment_detail, shading_axis
 
 B, S = 2, 96
 AXIS = normalize(torch.tensor([0.45, 0.6, 0.66]), dim=0)

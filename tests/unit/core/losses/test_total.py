@@ -31,6 +31,7 @@ def make_inputs(truth: bool = True) -> LossInputs:
         uniform(B, 3, S, S),
         uniform(B, 3, 9),
         uniform(B, 1, S, S),
+        uniform(B, 2, S, S),
     )
     torch.manual_seed(0)
     refiner = build_refiner(PRESETS["tiny"])
@@ -44,8 +45,6 @@ def make_inputs(truth: bool = True) -> LossInputs:
         face=face,
         refined=refiner(face),
         atlas_mask=torch.ones(1, 1, S, S),
-        skin_mask=torch.ones(1, 1, S, S),
-        feature_mask=torch.zeros(1, 1, S, S),
         truth=known,
     )
 

@@ -11,7 +11,7 @@ from facealbedo.core.colour import linear_to_srgb
 from facealbedo.core.lighting.sh import mirror_sh, shading
 from facealbedo.core.networks import PRESETS, NetworkConfig, RefinerInput, build_refiner, log_quotient
 from facealbedo.core.networks.blocks import Upsample
-from facealbedo.core.networks.refiner import soft_ceiling
+from facealbedo.core.networks.refiner import face_pigment, log_ratio, soft_ceiling
 from facealbedo.core.types import UVObservation
 
 
@@ -26,7 +26,8 @@ def make_face(batch: int = 2, size: int = 32, seed: int = 0, visible: float | No
     light[:, :, 0] = 3.0
     trust = uniform(batch, 1, size, size) if visible is None else torch.full((batch, 1, size, size), visible)
     observation = UVObservation(uniform(batch, 3, size, size) * 0.6 + 0.02, trust, normals)
-    return RefinerInput(observation, uniform(batch, 3, size, size) * 0.5 + 0.1, light, uniform(batch, 1, size, size))
+    prior, openness = uniform(batch, 3, size, size) * 0.5 + 0.1, uniform(batch, 1, size, size)
+    return RefinerInput(observation, prior, light, openness, uniform(batch, 2, size, size))
 
 
 def parameters(preset: str) -> int:
@@ -62,8 +63,11 @@ def test_shapes_ranges_and_gradients(preset, light_size):
 def test_fresh_residual_network_is_prior_and_gated_quotient():
     face = make_face()
     output = build_refiner(PRESETS["tiny"])(face)
-    gate = 1 / (1 + math.exp(-1.0))
-    expected = soft_ceiling(face.prior_albedo * torch.exp(gate * log_quotient(face)))
+    most, hardly = 1 / (1 + math.exp(-3.0)), 1 / (1 + math.exp(3.0))
+    ratio = log_ratio(face)
+    pigment = face_pigment(face, ratio) * face.observation.uv_visibility
+    taken = most * pigment + hardly * (log_quotient(face) - pigment)
+    expected = soft_ceiling(face.prior_albedo * torch.exp(taken))
     torch.testing.assert_close(output.uv_albedo, expected.clamp(min=1e-3))
     flat = face.sh_radiance.reshape(2, 27, 1, 1).expand_as(output.uv_illumination)
     torch.testing.assert_close(output.uv_illumination, flat)
@@ -75,9 +79,9 @@ def test_albedo_times_shading_shows_a_grey_photo_whatever_the_gate_says(gate):
     face = make_face(visible=1.0)
     grey = face.prior_albedo * face.fitted_shading() * (1 + 0.3 * torch.rand(2, 1, 32, 32))
     seen = UVObservation(grey, face.observation.uv_visibility, face.observation.uv_normal_view)
-    face = RefinerInput(seen, face.prior_albedo * 0.5, face.sh_radiance, face.uv_openness)
+    face = dataclasses.replace(face, observation=seen, prior_albedo=face.prior_albedo * 0.5)
     refiner = build_refiner(PRESETS["tiny"])
-    refiner.network.head.bias.data[3] = gate
+    refiner.network.head.bias.data[3:5] = torch.tensor([gate, -gate])
     output = refiner(face)
     product = output.uv_albedo * output.uv_log_gain.exp()
     torch.testing.assert_close(product, face.prior_albedo * log_quotient(face).exp(), atol=2e-3, rtol=2e-3)
@@ -87,25 +91,15 @@ def test_unseen_texels_start_as_the_prior():
     face = make_face(visible=0.0)
     output = build_refiner(PRESETS["tiny"])(face)
     torch.testing.assert_close(output.uv_albedo, face.prior_albedo)
-    assert output.detail_gate.abs().max() == 0
+    assert output.detail_gates.abs().max() == 0
 
 
 def test_quotient_of_a_rendered_face_is_zero_and_of_a_brighter_one_the_log():
     face = make_face(visible=1.0)
     rendered = face.prior_albedo * shading(face.sh_radiance, face.observation.uv_normal_view) * face.uv_openness
-    exact = RefinerInput(
-        UVObservation(rendered, face.observation.uv_visibility, face.observation.uv_normal_view),
-        face.prior_albedo,
-        face.sh_radiance,
-        face.uv_openness,
-    )
+    exact = dataclasses.replace(face, observation=dataclasses.replace(face.observation, uv_texture=rendered))
     assert log_quotient(exact).abs().max() < 1e-5
-    brighter = RefinerInput(
-        UVObservation(rendered * 1.5, face.observation.uv_visibility, face.observation.uv_normal_view),
-        face.prior_albedo,
-        face.sh_radiance,
-        face.uv_openness,
-    )
+    brighter = dataclasses.replace(face, observation=dataclasses.replace(face.observation, uv_texture=rendered * 1.5))
     expected = torch.full_like(rendered, 2 * math.tanh(math.log(1.5) / 2))
     torch.testing.assert_close(log_quotient(brighter), expected, atol=1e-4, rtol=0)
 
@@ -119,9 +113,12 @@ def test_what_the_network_sees_of_a_mirrored_photo_is_mirrored():
     torch.testing.assert_close(there[:, own], here[:, own].flip(-1), atol=1e-5, rtol=1e-5)
     # The mirrored side's quotient is a channel of its own, read at the same texel.
     torch.testing.assert_close(here[:, partner], here[:, own].flip(-1))
-    torch.testing.assert_close(there[:, 14], -here[:, 14].flip(-1))  # x of the normal
-    torch.testing.assert_close(there[:, 15:17], here[:, 15:17].flip(-1))
-    torch.testing.assert_close(there[:, 17], here[:, 17].flip(-1), atol=1e-5, rtol=1e-5)
+    pigment, other_pigment = slice(12, 15), slice(15, 18)
+    torch.testing.assert_close(there[:, pigment], here[:, pigment].flip(-1), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(here[:, other_pigment], here[:, pigment].flip(-1))
+    torch.testing.assert_close(there[:, 20], -here[:, 20].flip(-1))  # x of the normal
+    torch.testing.assert_close(there[:, 21:23], here[:, 21:23].flip(-1))
+    torch.testing.assert_close(there[:, 23], here[:, 23].flip(-1), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(mirror_sh(face.mirrored().sh_radiance), face.sh_radiance)
 
 
@@ -133,7 +130,7 @@ def test_a_mirror_symmetric_kernel_commutes_with_the_mirror():
         if isinstance(module, nn.Conv2d):
             nn.init.normal_(module.weight, std=0.2)
             module.weight.data = (module.weight.data + module.weight.data.flip(-1)) / 2
-    x = torch.randn(1, 18, 32, 32, dtype=torch.float64)
+    x = torch.randn(1, 24, 32, 32, dtype=torch.float64)
     for there, here in zip(unet.eval()(x.flip(-1)), unet(x), strict=True):
         torch.testing.assert_close(there, here.flip(-1))
 
@@ -176,7 +173,7 @@ def test_bad_configurations_are_named():
     with pytest.raises(ValueError, match="power of two"):
         build_refiner(NetworkConfig(light_factor=3))
     with pytest.raises(ValueError, match="multiples of 4"):
-        build_refiner(PRESETS["tiny"]).network(torch.zeros(1, 18, 30, 30))
+        build_refiner(PRESETS["tiny"]).network(torch.zeros(1, 24, 30, 30))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3), (5, 8)])

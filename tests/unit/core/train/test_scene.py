@@ -62,8 +62,8 @@ def test_render_of_one_light_is_albedo_times_shading(stage):
     scene = make_scene(stage, make_batch(stage, 2))
     albedo = torch.full_like(scene.face.prior_albedo, 0.4)
     light = scene.face.sh_radiance.reshape(-1, 27, 1, 1).expand(-1, -1, 8, 8)
-    empty = torch.zeros_like(albedo[:, :1])
-    image = render(scene, RefinerOutput(albedo, light, torch.full_like(albedo, math.log(2)), empty, empty))
+    empty, gates = torch.zeros_like(albedo[:, :1]), torch.zeros_like(albedo[:, :2])
+    image = render(scene, RefinerOutput(albedo, light, torch.full_like(albedo, math.log(2)), gates, empty))
     expected = 0.4 * 2 * shading(scene.face.sh_radiance, scene.normal_view) * scene.openness
     inner = scene.face_mask > 0.9
     # Shaded in the atlas and read, against shaded at the pixel: normals differ a little between texels.
