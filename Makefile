@@ -50,7 +50,9 @@ format: $(STAMP) ## Rewrite the sources in the project's style
 	$(BIN)/ruff format src tests
 
 test: $(STAMP) ## Every test that this machine can run (on two cores under 15 minutes)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+	@# Without a GPU the CUDA kernels run in Triton's interpreter.
+	TRITON_INTERPRET=$$($(BIN)/python -c 'import torch; print(int(not torch.cuda.is_available()))') OMP_NUM_THREADS=1 \
+		$(BIN)/pytest -n 2 --dist loadfile
 
 test-gpu: $(STAMP) ## The tests that need a CUDA device
 	$(BIN)/pytest -m gpu

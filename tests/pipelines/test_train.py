@@ -74,7 +74,7 @@ def test_every_dataset_is_in_the_catalog():
     assert create_pipeline().datasets() - theirs == set(catalog)
 
 
-@pytest.mark.parametrize("env", ["base", "test", "gpu"])
+@pytest.mark.parametrize("env", ["base", "test", "gpu"], ids="env_{}".format)
 def test_every_environment_is_valid(env):
     assert set(load_params(env).presets) == {"default", "paper"}
 
