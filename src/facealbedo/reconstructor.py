@@ -325,8 +325,9 @@ class Reconstructor:
         arguments = (model, image, view, fit.camera, fragments)
         working = unwrap(*arguments, params.working_px, image_valid=valid, normals_view=normals)
         texture = unwrap(*arguments, params.texture_px, image_valid=valid, normals_view=normals)
-        same = params.working_px == NETWORK_PX
-        coarse = working if same else unwrap(*arguments, NETWORK_PX, image_valid=valid, normals_view=normals)
+        coarse = working
+        if params.refine.method == "network" and params.working_px != NETWORK_PX:
+            coarse = unwrap(*arguments, NETWORK_PX, image_valid=valid, normals_view=normals)
         clock.lap("unwrap_s")
         around = measure_surroundings(
             crop.image, crop.valid, buffer.coverage[0, 0], crop.landmarks_px, float(fit.yaw_degrees)

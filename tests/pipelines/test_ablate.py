@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
 from kedro.config import OmegaConfigLoader
@@ -19,39 +17,16 @@ from facealbedo.ablation import Data, Record, collect, over_seeds, plan, run_all
 from facealbedo.benchmarks.train import load_params
 from facealbedo.configuration import CONFIG_LOADER_ARGS
 from facealbedo.core.train.config import TrainingError
-from facealbedo.fabricated import fabricated_portrait
 from facealbedo.params.ablate import AblateParams, AblationParams
-from facealbedo.params.prepare import FitParams, PreprocessParams
 from facealbedo.pipelines.ablate import create_pipeline
 from facealbedo.pipelines.ablate.nodes import run_ablations, tabulate_ablations
-from facealbedo.preparation import faces_table, find_faces, fit_crops, fits_table
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-Prepared = tuple[pd.DataFrame, pd.DataFrame, dict[str, Path]]
 
 
 def load_ablate(env: str) -> AblateParams:
     loader = OmegaConfigLoader(conf_source=str(CONF), env=env, **CONFIG_LOADER_ARGS)
     return AblateParams.model_validate(loader["parameters"]["ablate"])
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    """Three fabricated portraits, cut out and fitted as the pipelines do."""
-    folder = tmp_path_factory.mktemp("photos")
-    for seed in range(3):
-        (folder / f"person_{seed}.png").write_bytes(fabricated_portrait(seed))
-    params = PreprocessParams(photos=str(folder), crop_px=128)
-    crops: dict[str, Path] = {}
-    journal: list[dict[str, Any]] = []
-    for found in find_faces(params, []):
-        for name, content in found.crops.items():
-            crops[name] = folder.with_name(f"{name}.jpg")
-            crops[name].write_bytes(content)
-        journal += found.entries
-    faces = faces_table(params, journal)
-    fitted = [entry for entries in fit_crops(FitParams(), faces, crops, []) for entry in entries]
-    return fits_table(faces, fitted), faces, crops
 
 
 def test_every_dataset_is_in_the_catalog():

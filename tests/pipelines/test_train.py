@@ -8,7 +8,6 @@ from typing import Any
 
 import mlflow
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
 from pydantic import ValidationError
@@ -20,35 +19,12 @@ from facealbedo.core.networks.presets import NetworkConfig
 from facealbedo.core.train.checkpoint import weights_from_bytes
 from facealbedo.core.train.config import TrainConfig, TrainingError
 from facealbedo.datasets.checkpoints import CheckpointFile
-from facealbedo.fabricated import fabricated_portrait
-from facealbedo.params.prepare import FitParams, PreprocessParams
 from facealbedo.params.train import LossParams, NetworkParams, TrainParams
 from facealbedo.pipelines.train import create_pipeline
 from facealbedo.pipelines.train.nodes import describe_model, train_refiner
-from facealbedo.preparation import faces_table, find_faces, fit_crops, fits_table
 from facealbedo.training import make_job, run_training, train_config
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-Prepared = tuple[pd.DataFrame, pd.DataFrame, dict[str, Path]]
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    """Four fabricated portraits, cut out and fitted as the pipelines do."""
-    folder = tmp_path_factory.mktemp("photos")
-    for seed in range(4):
-        (folder / f"person_{seed}.png").write_bytes(fabricated_portrait(seed))
-    params = PreprocessParams(photos=str(folder), crop_px=128)
-    crops: dict[str, Path] = {}
-    journal: list[dict[str, Any]] = []
-    for found in find_faces(params, []):
-        for name, content in found.crops.items():
-            crops[name] = folder.with_name(f"{name}.jpg")
-            crops[name].write_bytes(content)
-        journal += found.entries
-    faces = faces_table(params, journal)
-    fitted = [entry for entries in fit_crops(FitParams(), faces, crops, []) for entry in entries]
-    return fits_table(faces, fitted), faces, crops
 
 
 def small(**trainer: Any) -> TrainParams:

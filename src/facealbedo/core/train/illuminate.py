@@ -13,10 +13,10 @@ from torch import Tensor
 
 from facealbedo.core.lighting.sh import irradiance, positive, sh_basis_image
 from facealbedo.core.render.gbuffer import unit
+from facealbedo.core.render.specular import SKIN_F0
 from facealbedo.core.train.lamp import lamp_diffuse, lamp_highlight
 from facealbedo.core.types import TensorRecord
 
-F0_SKIN = 0.028
 # What a rough mirror leaves of each band of the surroundings.
 MIRRORED_BANDS = (1.0, *[0.92] * 3, *[0.8] * 5, *[0.6] * 7, *[0.45] * 9)
 
@@ -53,7 +53,7 @@ def illuminate(face: LitFace) -> tuple[Float[Tensor, "batch 3 height width"], Fl
     smooth = positive(irradiance(face.surroundings, face.normal) / math.pi) * face.openness
     lamp = face.lamp_colour[:, :, None, None] * face.lamp_seen * face.cavity
     shading = smooth + lamp * lamp_diffuse(face.normal, face.lamp_direction)
-    highlight = lamp * lamp_highlight(towards, face.normal, face.lamp_direction, face.lamp_exponent, F0_SKIN)
+    highlight = lamp * lamp_highlight(towards, face.normal, face.lamp_direction, face.lamp_exponent, SKIN_F0)
     reflected = mirrored(face.surroundings, face.normal, towards) * face.openness + highlight
     return face.albedo * shading + face.gloss[:, None, None, None] * reflected, shading
 
@@ -68,7 +68,7 @@ def mirrored(
     direction = unit(2 * cosine * normal - towards)
     bands = surroundings.new_tensor(MIRRORED_BANDS)
     seen = torch.einsum("bck,bkhw->bchw", surroundings * bands, sh_basis_image(direction, 4)).clamp(min=0)
-    return (F0_SKIN + (1 - F0_SKIN) * (1 - cosine) ** 5) * seen
+    return (SKIN_F0 + (1 - SKIN_F0) * (1 - cosine) ** 5) * seen
 
 
 @lru_cache(maxsize=2)

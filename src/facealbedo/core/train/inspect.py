@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -55,7 +54,7 @@ class Gallery:
         return {
             "prior": self._measure(prior_alone),
             "quotient": self._measure(plain_quotient),
-            "separation": self._measure(partial(separated, self.stage)),
+            "separation": self._measure(separated),
         }
 
     def _measure(self, refine: Method) -> dict[str, float]:
@@ -89,11 +88,10 @@ def plain_quotient(face: RefinerInput) -> RefinerOutput:
     return _with_fitted_light(face, (face.prior_albedo * log_quotient(face).exp()).clamp(1e-3, 1))
 
 
-def separated(stage: Stage, face: RefinerInput) -> RefinerOutput:
+def separated(face: RefinerInput) -> RefinerOutput:
     """Tell pigment from shading by colour; what is not pigment is the light's gain, so that the render is the photo."""
-    albedo = separate_albedo(
-        face.observation, face.fitted_shading(), face.prior_albedo, stage.skin_region, stage.feature_region
-    )
+    skin, features = face.uv_regions.split((1, 1), dim=1)
+    albedo = separate_albedo(face.observation, face.fitted_shading(), face.prior_albedo, skin, features)
     found = _with_fitted_light(face, albedo)
     change = (albedo / face.prior_albedo).log()
     return replace(found, uv_log_gain=(log_quotient(face) - change) * face.observation.uv_visibility)
