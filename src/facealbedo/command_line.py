@@ -29,7 +29,6 @@ def reconstruct(
     texture_px: Annotated[int, typer.Option(help="Side of the texture maps: 256, 512, 1024 or 2048.")] = 1024,
     expression: Annotated[str, typer.Option(help="Geometry: 'fitted' or 'neutral' expression.")] = "fitted",
     morph_targets: Annotated[bool, typer.Option(help="Write the expression units into the GLB.")] = False,
-    device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda'.")] = "auto",
 ) -> None:
     """Reconstruct every face of PHOTOS as an evenly lit 3D asset.
 
@@ -41,7 +40,6 @@ def reconstruct(
         "faces": faces,
         "detector": detector,
         "texture_px": texture_px,
-        "device": device,
         "refine": {"method": refine, "weights": weights},
         "export": {"expression": expression, "morph_targets": morph_targets},
     }

@@ -137,8 +137,14 @@ class Reconstructor:
     """Turns photos into faces. Models are loaded when they are first needed and kept."""
 
     def __init__(self, params: ReconstructParams | None = None):
-        """Remember the parameters; the defaults when omitted."""
+        """Remember the parameters, the defaults when omitted, and read the network's weights.
+
+        Raises:
+            FaceAlbedoError: the weights cannot be read; no photo would be reconstructed with them.
+        """
         self.params = params or ReconstructParams()
+        weights = self.params.refine.weights
+        self._refiner = None if weights is None else _read_refiner(Path(weights))
         self._model = load_face_model()
         self._prior = load_albedo_prior()
         self._openness = load_occlusion().openness
@@ -171,14 +177,6 @@ class Reconstructor:
     @cached_property
     def _network_maps(self) -> AppearanceMaps:
         return appearance_maps(self._model, self._openness, NETWORK_PX)
-
-    @cached_property
-    def _refiner(self) -> Refiner:
-        weights = Path(str(self.params.refine.weights))
-        try:
-            return weights_from_bytes(weights.read_bytes())[0]
-        except OSError as error:
-            raise FaceAlbedoError(f"cannot read the network's weights {weights}: {error.strerror or error}") from error
 
     @cached_property
     def _feature_maps(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -373,6 +371,8 @@ class Reconstructor:
         if self.params.refine.method == "separation":
             trusted = replace(observation, uv_visibility=observation.uv_visibility * maps.face)
             return separate_albedo(trusted, shading, prior_albedo, *self._feature_maps), fitted
+        if self._refiner is None:
+            raise ValueError(f"the method {self.params.refine.method} needs weights")
         small, full = self._network_inputs(coarse, unoccluded, observation, appearance, prior_albedo)
         face = refine_with_network(self._refiner, small, full)
         return face.uv_albedo, face.uv_illumination
@@ -418,6 +418,15 @@ class _Clock:
         now = time.perf_counter()
         self.laps[name] = now - self._last
         self._last = now
+
+
+def _read_refiner(weights: Path) -> Refiner:
+    try:
+        return weights_from_bytes(weights.read_bytes())[0]
+    except OSError as error:
+        raise FaceAlbedoError(f"cannot read the network's weights {weights}: {error.strerror or error}") from error
+    except FaceAlbedoError as error:
+        raise FaceAlbedoError(f"{weights}: {error}") from error
 
 
 def _unoccluded(trust: torch.Tensor, seen: UVObservation) -> torch.Tensor:

@@ -15,6 +15,7 @@ import os
 import platform
 import resource
 import statistics
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -38,19 +39,19 @@ from facealbedo.dataloading.photos import list_photos
 from facealbedo.fabricated import portraits
 from facealbedo.params.prepare import FitParams
 from facealbedo.params.reconstruct import GateParams, ReconstructParams
-from facealbedo.reconstructor import Reconstructor, Source
+from facealbedo.reconstructor import Reconstructor, Source, reconstruct_folder
 
 logger = logging.getLogger(__name__)
 SHARED = Path("..") / "shared" / "data"
-PARTS = ("portraits", "tone_fabricated", "sharpness", "crops", "memory")
+PARTS = ("portraits", "tone_fabricated", "sharpness", "crops", "run")
 
 
-def measure_folder(reconstructor: Reconstructor, folder: Path, export: bool, most: int | None = None) -> dict[str, Any]:
-    """Reconstruct the photos of a folder, at most so many; return rates, landmark errors, times and memory."""
+def measure_folder(reconstructor: Reconstructor, folder: Path) -> dict[str, Any]:
+    """Reconstruct the photos of a folder; return rates, landmark errors, times with export, and memory."""
     nme: list[float] = []
     times: dict[str, list[float]] = {}
     reasons: Counter[str] = Counter()
-    photos = list_photos(folder)[:most]
+    photos = list_photos(folder)
     memory = []
     for number, photo in enumerate(photos):
         results = reconstructor.reconstruct_source(Source(photo.id, photo.name, photo.path.read_bytes))
@@ -60,10 +61,9 @@ def measure_folder(reconstructor: Reconstructor, folder: Path, export: bool, mos
         if result.status == "done":
             nme.append(float(result.numbers["fit"]["nme_percent"]))
             laps = dict(result.numbers["timing"])
-            if export:
-                started = time.perf_counter()
-                reconstructor.export(result)
-                laps["export_s"] = time.perf_counter() - started
+            started = time.perf_counter()
+            reconstructor.export(result)
+            laps["export_s"] = time.perf_counter() - started
             laps["total_s"] = sum(laps.values())
             for name, seconds in laps.items():
                 times.setdefault(name, []).append(seconds)
@@ -77,6 +77,36 @@ def measure_folder(reconstructor: Reconstructor, folder: Path, export: bool, mos
         "nme_percent": _spread(nme),
         "seconds": {name: _spread(values) for name, values in times.items()},
         "resident_mib": memory_course(memory),
+    }
+
+
+def measure_run(folder: Path, output: Path, most: int) -> dict[str, Any]:
+    """Do what ``facealbedo FOLDER -o OUTPUT`` does, over at most so many photos; return outcomes, pace and memory.
+
+    Memory is read after every photo, when its files are written: nothing of a photo may stay. Photos beyond ``most``
+    are left out by linking the others into a folder of their own.
+    """
+    chosen = output / "photos"
+    chosen.mkdir(parents=True)
+    for photo in list_photos(folder)[:most]:
+        (chosen / photo.path.name).symlink_to(photo.path.resolve())
+    memory: list[float] = []
+    started = time.perf_counter()
+
+    def on_photo(done: int, total: int) -> None:
+        memory.append(resident_mib())
+        if done % 50 == 0:
+            logger.info("run: %d of %d, %.0f MiB", done, total, memory[-1])
+
+    summary = reconstruct_folder(ReconstructParams(photos=str(chosen)), output / "faces", on_photo)
+    seconds = time.perf_counter() - started
+    outcomes = Counter(_kind(row.reason) if row.status != "done" else "done" for row in summary.rows)
+    return {
+        "photos": len(memory),
+        "outcomes": dict(outcomes.most_common()),
+        "seconds_a_photo": seconds / len(memory),
+        "written_mib": sum(path.stat().st_size for path in (output / "faces").rglob("*") if path.is_file()) / 2**20,
+        "resident_mib": memory_course(memory) | {"of_every_hundredth": memory[99::100]},
     }
 
 
@@ -178,6 +208,7 @@ def main() -> None:
     parser.add_argument("--portraits", type=Path, default=SHARED / "photos_eval")
     parser.add_argument("--crops", type=Path, default=SHARED / "photos_train")
     parser.add_argument("--tone-faces", type=int, default=600)
+    parser.add_argument("--run-photos", type=int, default=2000, help="how many of the crops `run` exports")
     parser.add_argument("--output", type=Path, default=Path("docs/benchmarks/reconstruct_cpu.json"))
     parser.add_argument(
         "--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what is measured; the rest stays"
@@ -185,20 +216,26 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     measures: dict[str, Callable[[], dict[str, Any]]] = {
-        "portraits": lambda: measure_folder(Reconstructor(), arguments.portraits, export=True),
+        "portraits": lambda: measure_folder(Reconstructor(), arguments.portraits),
         "tone_fabricated": lambda: measure_tone(Reconstructor(ReconstructParams(texture_px=256)), arguments.tone_faces),
         "sharpness": lambda: (
             {"portraits": measure_sharpness(arguments.portraits)} | {"crops": measure_sharpness(arguments.crops)}
         ),
         "crops": lambda: measure_gates(arguments.crops),
-        "memory": lambda: measure_folder(Reconstructor(), arguments.crops, export=True, most=400),
+        "run": lambda: _measure_run(arguments),
     }
     needs = {"portraits": [arguments.portraits], "tone_fabricated": [], "crops": [arguments.crops]}
-    needs |= {"sharpness": [arguments.portraits, arguments.crops], "memory": [arguments.crops]}
+    needs |= {"sharpness": [arguments.portraits, arguments.crops], "run": [arguments.crops]}
     # What takes longest comes last, and every part is written when it is there.
     for part in PARTS:
         if part in arguments.parts and all(folder.is_dir() for folder in needs[part]):
             _write(part, measures[part](), arguments.output)
+
+
+def _measure_run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run into a folder that is gone afterwards: the files of 2,000 faces are many GiB."""
+    with tempfile.TemporaryDirectory(prefix="facealbedo-run-") as folder:
+        return measure_run(arguments.crops, Path(folder), arguments.run_photos)
 
 
 def _write(part: str, numbers: dict[str, Any], output: Path) -> None:

@@ -68,7 +68,6 @@ class ReconstructParams(BaseModel):
     detector: Literal["mediapipe", "face_alignment"] = Field("mediapipe", description="Landmark detector.")
     texture_px: Literal[256, 512, 1024, 2048] = Field(1024, description="Side of the texture maps, texels.")
     working_px: Literal[128, 256, 512] = Field(256, description="Side of the maps in which light and tone are fitted.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where tensors live.")
     crop: CropParams = CropParams()
     gates: GateParams = GateParams()
     refine: RefineParams = RefineParams()

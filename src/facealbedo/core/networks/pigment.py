@@ -97,5 +97,9 @@ def shading_axis(
 
 
 def _box_twice(image: Tensor, size: int) -> Tensor:
-    pool = torch.nn.functional.avg_pool2d
-    return pool(pool(image, size, 1, size // 2, count_include_pad=False), size, 1, size // 2, count_include_pad=False)
+    """Return the mean over a square window, twice; the window is cut at the border, and taken an axis at a time."""
+    for _ in range(2):
+        for window in ((size, 1), (1, size)):
+            padding = (window[0] // 2, window[1] // 2)
+            image = torch.nn.functional.avg_pool2d(image, window, 1, padding, count_include_pad=False)
+    return image

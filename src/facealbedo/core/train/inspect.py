@@ -107,7 +107,9 @@ def photo_measures(stage: Stage, scene: Scene, refined: RefinerOutput) -> dict[s
     """Measure refined faces against their photos; NaN where too little is seen.
 
     * ``psnr``, ``ssim``: render against photo (sRGB) on the trusted face.
-    * ``leakage``: |correlation of log albedo with the fit's log shading on smooth normals| on seen skin.
+    * ``leakage``: |correlation of log albedo with the fit's log shading on smooth normals| on seen skin; no skin is
+      even, so that true albedo has some, too. ``leakage_signed``: the correlation; its mean over faces is 0 where no
+      light stays.
     * ``light_kept``: slope of log albedo on that log shading: the part of the light that stayed.
     * ``left_right``: difference of the blurred halves, 0-255.
     * ``skin_detail``, ``feature_detail``: of the photo's fine detail on skin, and on brows and lips, kept; slopes.
@@ -124,6 +126,7 @@ def photo_measures(stage: Stage, scene: Scene, refined: RefinerOutput) -> dict[s
         "psnr": masked_psnr(result, scene.photo_srgb, safe[0]),
         "ssim": masked_ssim(result, scene.photo_srgb, safe[0]),
         "leakage": light_correlation(albedo, light, safe[1]).abs(),
+        "leakage_signed": light_correlation(albedo, light, safe[1]),
         "light_kept": light_kept(albedo, light, safe[1]),
         "left_right": _left_right(albedo, safe[1]),
         "skin_detail": detail_kept(albedo, texture, safe[1]),
@@ -133,16 +136,26 @@ def photo_measures(stage: Stage, scene: Scene, refined: RefinerOutput) -> dict[s
 
 
 def truth_measures(stage: Stage, scene: Scene, refined: RefinerOutput) -> dict[str, Float[Tensor, "face"]]:
-    """Measure refined fabricated faces against their albedo: CIEDE2000 and ITA, raw and scaled, and by ITA group."""
+    """Measure refined fabricated faces against their albedo: CIEDE2000 and ITA, raw and scaled, and by ITA group.
+
+    ``light_kept`` is the slope of log(albedo / truth) on the fit's log shading; ``leakage`` and ``leakage_of_truth`` are
+    |correlations| as for photos, of the result and of the true albedo: the second is what a perfect result has.
+    """
     if scene.truth is None:
         raise ValueError("these faces have no truth to compare with")
     region = stage.face_region * stage.atlas_mask
     errors = albedo_errors(refined.uv_albedo, scene.truth.uv_albedo, region, stage.skin_region)
     group = ita_group(errors.ita_true)
+    light = shading(scene.face.sh_radiance, scene.face.observation.uv_normal_view)
+    skin = (scene.face.observation.uv_visibility > 0.3).float() * stage.skin_region
+    true = scene.truth.uv_albedo
     measures = {
         "delta_e": errors.delta_e,
         "delta_e_aligned": errors.delta_e_aligned,
         "ita_error": (errors.ita - errors.ita_true).abs(),
+        "light_kept": light_kept(refined.uv_albedo / true.clamp(min=1e-3), light, skin),
+        "leakage": light_correlation(refined.uv_albedo, light, skin).abs(),
+        "leakage_of_truth": light_correlation(true, light, skin).abs(),
     }
     for index, names in enumerate(ITA_GROUPS):
         measures[f"delta_e_aligned.{names.name.replace(' ', '_')}"] = torch.where(
