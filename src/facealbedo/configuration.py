@@ -9,4 +9,5 @@ CONFIG_LOADER_ARGS: dict[str, Any] = {
     "default_run_env": "local",
     # An environment's parameters hold only what differs from the base.
     "merge_strategy": {"parameters": "soft"},
+    "config_patterns": {"mlflow": ["mlflow.yml"]},
 }

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
-from kedro.pipeline.node import Node
 from kedro.validation.exceptions import ParameterValidationError
-from pydantic import BaseModel
 
 from facealbedo.core.errors import FaceAlbedoError
 
@@ -31,25 +30,33 @@ class ProjectContext(KedroContext):
 
 
 class ProjectHooks:
-    """Readable parameters in MLflow; one clear message instead of a traceback for what the user can mend."""
+    """Records experiments with MLflow; gives one clear message instead of a traceback for what the user can mend."""
+
+    def __init__(self) -> None:
+        self._tracking: dict[str, Any] = {"experiments": {}}
 
     @hook_impl
-    def before_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
-        """Log the fields of pydantic parameters one by one: kedro-mlflow would store each model as one long string."""
-        models = {name: value for name, value in inputs.items() if isinstance(value, BaseModel)}
-        if not models:
-            return
-        import mlflow
+    def after_context_created(self, context: KedroContext) -> None:
+        """Read which pipelines are experiments."""
+        self._tracking = context.config_loader["mlflow"]
 
-        if mlflow.active_run() is None:
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Open an MLflow run for an experiment, with its parameters; other pipelines do not even import MLflow."""
+        experiments = self._tracking["experiments"]
+        name = next((name for name in run_params.get("pipeline_names") or () if name in experiments), None)
+        if name is None:
             return
-        for name, model in models.items():
-            fields = _flatten(model.model_dump(mode="json"), name.removeprefix("params:"))
-            mlflow.log_params({key: str(value)[:500] for key, value in fields.items()})
+        from facealbedo.tracking import open_run
+
+        given = sorted(source for source in pipeline.inputs() if source.startswith("params:"))
+        params = {source.removeprefix("params:"): catalog.load(source) for source in given}
+        open_run(self._tracking["tracking_uri"], experiments[name], name, params, run_params.get("env") or "base")
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Say where the results lie."""
+        self._close("FINISHED")
         for name in sorted(pipeline.outputs()):
             place = catalog[name]._describe().get("filepath") if name in catalog else None
             if place:
@@ -58,6 +65,7 @@ class ProjectHooks:
     @hook_impl(trylast=True)
     def on_pipeline_error(self, error: Exception) -> None:
         """End with the message of a `FaceAlbedoError`, wrapped by Kedro or not; other errors keep their traceback."""
+        self._close("FAILED")
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, FaceAlbedoError):
             cause = cause.__cause__
@@ -65,14 +73,8 @@ class ProjectHooks:
             logger.error("%s", cause)
             raise SystemExit(1) from None
 
+    def _close(self, status: str) -> None:
+        if "mlflow" in sys.modules:
+            from facealbedo.tracking import close_run
 
-def _flatten(tree: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """Return the leaves of a nested dictionary under dotted names."""
-    leaves: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{prefix}.{key}"
-        if isinstance(value, dict):
-            leaves.update(_flatten(value, name))
-        else:
-            leaves[name] = value
-    return leaves
+            close_run(status)

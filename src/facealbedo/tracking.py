@@ -1,9 +1,12 @@
-"""Numbers and pictures of a training, to MLflow and to a file beside the checkpoint."""
+"""Experiments in MLflow: runs with their parameters, numbers, pictures and reports. The one place that knows MLflow.
+
+Without an active run everything here does nothing, but for the history that a training writes to a file of its own.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -15,6 +18,15 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
+import yaml
+from matplotlib.figure import Figure
+from pydantic import BaseModel
+
+import facealbedo
+from facealbedo.assets.provenance import checkout
+
+# MLflow takes this many characters of a parameter, and this many parameters at once.
+_LONGEST, _MOST = 500, 100
 
 
 @dataclass(frozen=True)
@@ -34,14 +46,10 @@ class TrackingLog:
     run_id: str = ""
 
     @classmethod
-    def current(cls, path: Path, fingerprint: str, preset: str) -> TrackingLog:
-        """Log to the active MLflow run, if there is one, and tag it."""
+    def current(cls, path: Path) -> TrackingLog:
+        """Log to the active MLflow run, if there is one."""
         run = mlflow.active_run()
-        if run is None:
-            return cls(path)
-        tags = {"preset": preset, "fingerprint": fingerprint, "git_commit": git_commit()}
-        mlflow.set_tags({name: value for name, value in tags.items() if value})
-        return cls(path, mlflow.get_tracking_uri(), run.info.run_id)
+        return cls(path) if run is None else cls(path, mlflow.get_tracking_uri(), run.info.run_id)
 
     def numbers(self, step: int, values: dict[str, float]) -> None:
         """Take numbers of a step."""
@@ -87,43 +95,143 @@ def child_run(name: str, path: Path, tags: Mapping[str, str]) -> Iterator[Tracki
         yield TrackingLog(path, mlflow.get_tracking_uri(), run.info.run_id)
 
 
+def open_run(uri: str, experiment: str, pipeline: str, params: Mapping[str, BaseModel], env: str) -> None:
+    """Begin a run, or use the one that is active, and say what is known before it starts.
+
+    Args:
+        uri: of the store.
+        experiment: its name; made if need be.
+        pipeline: what runs.
+        params: its parameters by name: each field becomes a parameter under a dotted name, all of them
+            `configuration.yml`, which can be given to Kedro again.
+        env: Kedro's environment.
+    """
+    if mlflow.active_run() is None:
+        _choose(uri, experiment)
+        mlflow.start_run(run_name=_run_name(pipeline, params))
+    code = checkout() or {}
+    tags = {
+        "pipeline": pipeline,
+        "env": env,
+        "git_commit": code.get("commit"),
+        "git_modified": code.get("modified"),
+        "dvc_lock": _hash_of(Path("dvc.lock")),
+        "facealbedo": facealbedo.__version__,
+    }
+    tag_run(tags)
+    trees = {name: model.model_dump(mode="json") for name, model in params.items()}
+    log_params({name: str(value)[:_LONGEST] for name, value in _leaves(trees)})
+    mlflow.log_text(yaml.safe_dump(trees, sort_keys=False), "configuration.yml")
+
+
+def close_run(status: str) -> None:
+    """End the active run, if there is one: "FINISHED" or "FAILED"."""
+    if mlflow.active_run() is not None:
+        mlflow.end_run(status)
+
+
+def tag_run(tags: Mapping[str, Any]) -> None:
+    """Tag the active run, if there is one; what is not known (None, empty) is left out."""
+    if mlflow.active_run() is not None:
+        mlflow.set_tags({name: str(value) for name, value in tags.items() if value not in (None, "")})
+
+
 def log_text(text: str, name: str) -> None:
-    """Keep a text with the active MLflow run, if there is one."""
+    """Keep a text with the active run, if there is one."""
     if mlflow.active_run() is not None:
         mlflow.log_text(text, name)
 
 
-def log_params(values: Mapping[str, str]) -> None:
-    """Log parameters to the active MLflow run, if there is one."""
-    if mlflow.active_run() is not None:
-        mlflow.log_params(dict(values))
-
-
-def log_result(metrics: dict[str, float], grid_png: bytes, card: str) -> None:
-    """Log final measures, picture grid and model card to the active MLflow run, if there is one."""
+def log_file(content: bytes, name: str) -> None:
+    """Keep a file with the active run, if there is one."""
     if mlflow.active_run() is None:
         return
-    log_final(metrics)
-    mlflow.log_text(card, "model_card.md")
     with tempfile.TemporaryDirectory() as folder:
-        picture = Path(folder) / "held_out.png"
-        picture.write_bytes(grid_png)
-        mlflow.log_artifact(str(picture))
+        path = Path(folder) / Path(name).name
+        path.write_bytes(content)
+        mlflow.log_artifact(str(path), str(Path(name).parent) if "/" in name else None)
+
+
+def log_params(values: Mapping[str, str]) -> None:
+    """Log parameters to the active run, if there is one."""
+    if mlflow.active_run() is not None:
+        rows = list(values.items())
+        for start in range(0, len(rows), _MOST):
+            mlflow.log_params(dict(rows[start : start + _MOST]))
+
+
+def log_model(weights: bytes, card: Mapping[str, Any]) -> None:
+    """Keep trained weights with the active run, and tag it with what they were trained on."""
+    names = ("preset", "fingerprint", "photos", "steps")
+    tag_run({name: card[name] for name in names} | {"data": card["data"], "weights": _digest(weights)})
+    log_file(weights, "weights/refiner.safetensors")
+
+
+def log_result(metrics: Mapping[str, float], grid_png: bytes, card: str) -> None:
+    """Log final measures, picture grid and model card to the active run, if there is one."""
+    log_final(metrics)
+    log_text(card, "model_card.md")
+    log_file(grid_png, "held_out.png")
 
 
 def log_final(metrics: Mapping[str, float]) -> None:
-    """Log final measures to the active MLflow run, if there is one."""
+    """Log final measures to the active run, if there is one."""
     if mlflow.active_run() is not None:
         mlflow.log_metrics({f"final/{name}": value for name, value in metrics.items() if np.isfinite(value)})
 
 
-def git_commit() -> str:
-    """Return the checkout's commit, empty outside one."""
-    try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)  # noqa: S607
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return found.stdout.strip()
+def log_set(metrics: Mapping[str, Any], page: bytes, figure: Figure) -> None:
+    """Log a measured set to the active run, if there is one: means, every number, page and plot, and what was used."""
+    if mlflow.active_run() is None:
+        return
+    name = metrics["set"]
+    means = {
+        f"{name}/{geometry}/{method}/{measure}".replace(" ", "_"): interval["value"]
+        for geometry, table in metrics["tables"].items()
+        for method, row in table.items()
+        for measure, interval in row["mean"].items()
+    }
+    mlflow.log_metrics({key: value for key, value in means.items() if np.isfinite(value)})
+    mlflow.log_dict(dict(metrics), f"{name}/metrics.json")
+    log_file(page, f"{name}/index.html")
+    mlflow.log_figure(figure, f"{name}/plot.png")
+    hashes = {f"weights.{method}": value for method, value in metrics["methods"].items() if value != "built in"}
+    tag_run({"size": metrics["size"], "code": metrics["code"], "data": metrics.get("truth_sha256"), **hashes})
+
+
+def _choose(uri: str, experiment: str) -> None:
+    """Make an experiment the current one; what its runs keep lies beside the store, wherever the process stands."""
+    mlflow.set_tracking_uri(uri)
+    if mlflow.get_experiment_by_name(experiment) is None:
+        beside = Path(uri.removeprefix("sqlite:///")).resolve().parent if uri.startswith("sqlite:///") else None
+        mlflow.create_experiment(experiment, (beside / "mlruns" / experiment).as_uri() if beside else None)
+    mlflow.set_experiment(experiment)
+
+
+def _run_name(pipeline: str, params: Mapping[str, BaseModel]) -> str:
+    """Return what distinguishes runs at a glance: preset or size, and the commit."""
+    model = params.get(pipeline)
+    kind = getattr(model, "preset", None) or getattr(model, "size", None) or pipeline
+    return f"{kind} {((checkout() or {}).get('commit') or '')[:7]}".strip()
+
+
+def _leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested dictionaries and lists of them under dotted names."""
+    rows = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    for key, value in rows:
+        name = f"{prefix}.{key}" if prefix else str(key)
+        if value and (isinstance(value, dict) or (isinstance(value, list) and isinstance(value[0], dict))):
+            yield from _leaves(value, name)
+        else:
+            yield name, value
+
+
+def _hash_of(path: Path) -> str:
+    return _digest(path.read_bytes()) if path.is_file() else ""
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _metric(name: str, value: float, step: int) -> mlflow.entities.Metric:

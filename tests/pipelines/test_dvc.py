@@ -18,8 +18,8 @@ from tests.dvc_code import ROOT, code_of
 
 VARS = yaml.safe_load((ROOT / "params.yaml").read_text())
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-# Checkpoints, which DVC would delete if they were outputs, and what is only there when a folder of photos is given.
-NO_OUTPUTS = {"06_models/checkpoints", "multilight/measured"}
+# Checkpoints, which DVC would delete if they were outputs.
+NO_OUTPUTS = {"06_models/checkpoints"}
 
 
 def filled(text: str) -> str:

@@ -6,8 +6,6 @@ import copy
 from pathlib import Path
 from typing import Any
 
-import mlflow
-import numpy as np
 import pytest
 import yaml
 from pydantic import ValidationError
@@ -21,7 +19,6 @@ from facealbedo.core.train.config import TrainConfig, TrainingError
 from facealbedo.datasets.checkpoints import CheckpointFile
 from facealbedo.params.train import LossParams, NetworkParams, TrainParams
 from facealbedo.pipelines.train import create_pipeline
-from facealbedo.pipelines.train.nodes import describe_model, train_refiner
 from facealbedo.training import make_job, run_training, train_config
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -72,31 +69,6 @@ def test_wrong_parameters_are_refused(wrong):
     tree = {"presets": {"default": {}}} | copy.deepcopy(wrong)
     with pytest.raises(ValidationError):
         TrainParams.model_validate(tree)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("preset", ["default", "paper"])
-def test_the_whole_way_logs_to_mlflow_and_writes_weights_that_load(prepared, tmp_path, preset):
-    params = small(validate_every=2, image_every=4).model_copy(update={"preset": preset})
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    mlflow.set_experiment("train")
-    with mlflow.start_run() as run:
-        weights, card, history = train_refiner(params, *prepared, tmp_path)
-        metrics, grid, text = describe_model(params, weights, card, *prepared)
-    refiner, inside = weights_from_bytes(weights)
-    assert inside == card
-    assert card["steps"] == 4
-    assert sum(p.numel() for p in refiner.parameters()) < 1e6
-    assert {"loss", "learning_rate", "images_per_second"} <= set(history["name"])
-    assert np.isfinite(history[history["name"] == "loss"]["value"]).all()
-    assert metrics["fabricated.delta_e"] > 0
-    assert grid.startswith(b"\x89PNG")
-    assert f"preset `{preset}`" in text
-    stored = mlflow.MlflowClient().get_run(run.info.run_id)
-    assert stored.data.tags["preset"] == preset
-    assert stored.data.metrics["final/fabricated.delta_e"] == pytest.approx(metrics["fabricated.delta_e"])
-    names = {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
-    assert {"model_card.md", "held_out.png", "pictures"} <= names
 
 
 @pytest.mark.slow

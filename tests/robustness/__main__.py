@@ -65,6 +65,7 @@ def _parts(count: int) -> dict[str, Callable[[Path], dict[str, Any]]]:
         "hostile_names": lambda work: _found(trials.hostile_names(work)),
         "odd_places": lambda work: _found(trials.odd_places(work)),
         "wrong_calls": lambda work: _found(trials.wrong_calls(work)),
+        "wrong_weights": lambda work: _found(trials.wrong_weights(work)),
         "wrong_parameters_kedro": lambda work: _found(trials.wrong_parameters(work)),
         "wrong_parameters": lambda _: _counted(*strange_parameters.objections()),
         **{f"model_{name}": lambda _, name=name: _counted(*_model(name)) for name in strange_models.readers()},

@@ -11,6 +11,7 @@ from importlib.resources import files
 
 import numpy as np
 import safetensors.numpy
+import torch
 
 from facealbedo.assets.environments import environments_from_bytes
 from facealbedo.assets.occlusion import occlusion_from_bytes
@@ -18,8 +19,16 @@ from facealbedo.core.errors import FaceAlbedoError
 from facealbedo.core.face_model.albedo_prior import AlbedoPrior
 from facealbedo.core.face_model.model import FaceModel
 from facealbedo.core.fit.tone import ToneEstimator
-from facealbedo.core.networks.presets import PRESETS, build_refiner
-from facealbedo.core.train.checkpoint import weights_from_bytes, weights_to_bytes
+from facealbedo.core.losses import LossWeights
+from facealbedo.core.networks.presets import PRESETS, NetworkConfig, build_refiner
+from facealbedo.core.train.checkpoint import (
+    checkpoint_to_bytes,
+    restore_checkpoint,
+    weights_from_bytes,
+    weights_to_bytes,
+)
+from facealbedo.core.train.config import TrainConfig
+from facealbedo.core.train.state import TrainState, fresh_state
 
 # A pickle that would leave a file behind if anything ever unpickled it.
 HARMFUL_PICKLE = b"cos\nsystem\n(S'touch harmed_by_pickle'\ntR."
@@ -34,7 +43,20 @@ def good_files() -> dict[str, bytes]:
     embedded = {name: (files("facealbedo.assets") / f"{name}.safetensors").read_bytes() for name in
                 ("face_model", "albedo_prior", "tone_estimator", "environments", "occlusion")}  # fmt: skip
     network = min(PRESETS.values(), key=lambda config: sum(config.channels))
-    return {**embedded, "weights": weights_to_bytes(build_refiner(network), network, {})}
+    made = {"weights": weights_to_bytes(build_refiner(network), network, {})}
+    return {**embedded, **made, "checkpoint": checkpoint_to_bytes(_state(), _config())}
+
+
+def _config() -> TrainConfig:
+    return TrainConfig(NetworkConfig(channels=(8, 8), residual_blocks=1, light_factor=2), LossWeights())
+
+
+def _state() -> TrainState:
+    """Return what training keeps, with moments, after a step."""
+    state = fresh_state(_config(), torch.device("cpu"))
+    sum(parameter.square().sum() for parameter in state.refiner.parameters()).backward()
+    state.optimizer.step()
+    return state
 
 
 def readers() -> dict[str, Callable[[bytes], object]]:
@@ -46,6 +68,7 @@ def readers() -> dict[str, Callable[[bytes], object]]:
         "environments": environments_from_bytes,
         "occlusion": occlusion_from_bytes,
         "weights": weights_from_bytes,
+        "checkpoint": lambda data: restore_checkpoint(data, _state(), _config()),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,18 +11,24 @@ from hypothesis import strategies as st
 
 from facealbedo.core.errors import FaceAlbedoError
 from facealbedo.core.export.manifest import ManifestError, decode_manifest
+from tests.robustness import trials
 from tests.robustness.strange_models import good_files, objections, readers
 
 SMALL = ("albedo_prior", "tone_estimator", "environments", "weights")
 
 
 @pytest.mark.parametrize(
-    "name", ["face_model", "albedo_prior", "tone_estimator", "environments", "occlusion", "weights"]
+    "name", ["face_model", "albedo_prior", "tone_estimator", "environments", "occlusion", "weights", "checkpoint"]
 )
 def test_damaged_model_files_are_refused_in_words(name: str) -> None:
     number, lines = objections(name)
     assert number > 20
     assert not lines, "\n".join(lines)
+
+
+def test_wrong_weights_are_named_once_before_the_first_photo(tmp_path: Path) -> None:
+    findings = trials.wrong_weights(tmp_path, 1)
+    assert not findings.defects, "\n".join(findings.defects)
 
 
 @pytest.mark.parametrize("name", SMALL)

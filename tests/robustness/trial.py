@@ -67,7 +67,7 @@ def run(arguments: Sequence[str | bytes], timeout_s: float = 3000, **environment
 def command(photos: Path, output: Path, *options: str) -> subprocess.CompletedProcess:
     """Run the `facealbedo` command at its fastest."""
     call = [sys.executable, "-m", "facealbedo.command_line", str(photos), "-o", str(output)]
-    return run([*call, "--texture-px", "256", "--refine", "prior", *options])
+    return run([*call, "--texture-px", "256", *(() if "--refine" in options else ("--refine", "prior")), *options])
 
 
 def kedro(pipeline: str, data: Path, **params: object) -> subprocess.CompletedProcess:

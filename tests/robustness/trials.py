@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.robustness import strange_models
 from tests.robustness.strange_photos import StrangePhoto
 from tests.robustness.strange_places import write_hostile_names, write_odd_places
 from tests.robustness.trial import (
@@ -109,17 +110,43 @@ def wrong_calls(work: Path) -> Findings:
         *((2, [str(good), option, value]) for option, value in (
             ("--texture-px", "7"), ("--texture-px", "nan"), ("--texture-px", ""), ("--texture-px", "9" * 400),
             ("--faces", "none"), ("--detector", "../x"), ("--refine", "\u202e"), ("--expression", ""),
-            ("--device", "toaster"), ("--no-such-option", "1"),
+            ("--no-such-option", "1"), ("--refine", "network"),
         )),
         (2, []),
         (2, ["verify"]),
         (1, ["verify", str(work / "file")]),
         (1, ["verify", str(work / "damaged")]),
+        (2, [str(good), "--weights", str(work / "file")]),
     ]  # fmt: skip
     findings = Findings(inputs=len(calls))
     for status, arguments in calls:
         done = run([sys.executable, "-m", "facealbedo.command_line", *arguments], timeout_s=300)
         _expect_clean(findings, done, status, str(arguments))
+    return findings
+
+
+def wrong_weights(work: Path, count: int | None = None) -> Findings:
+    """Weights that cannot be used end the run before its first photo: status 1, one message that names the file."""
+    write_trial(work / "photos", [])
+    good = strange_models.good_files()
+    contents = {
+        "pickle": strange_models.HARMFUL_PICKLE,
+        "empty": b"",
+        "cut": good["weights"][: len(good["weights"]) // 2],
+        "face_model": good["face_model"],
+        "lost_metadata": strange_models.with_metadata(good["weights"], {}),
+    }
+    for name, content in contents.items():
+        (work / f"{name}.safetensors").write_bytes(content)
+    (work / "folder.safetensors").mkdir()
+    names = [*contents, "folder", "missing"][:count]
+    findings = Findings(inputs=len(names))
+    for name in names:
+        weights = str(work / f"{name}.safetensors")
+        done = command(work / "photos", work / "out", "--refine", "network", "--weights", weights)
+        _expect_clean(findings, done, 1, name)
+        if done.stderr.count(weights) != 1 or (work / "out" / "journal.jsonl").exists():
+            findings.defects.append(f"{name}: not named once before the first photo: {done.stderr[-1500:]}")
     return findings
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from facealbedo.params.evaluate import EvaluateParams
 
+# What is measured person by person begins with nothing, so that its folder is there also when nothing is to be done.
 Files = dict[str, dict[str, bytes]]
 Folders = dict[str, Path]
 
@@ -16,6 +17,7 @@ def make_people(params: EvaluateParams, people_before: Folders) -> Iterator[File
     """Path trace the people of `relit` that are missing, one after the other."""
     from facealbedo.evaluation import runs
 
+    yield {}
     yield from runs.make_people(params, people_before)
 
 
@@ -23,6 +25,7 @@ def measure_relit(params: EvaluateParams, people: Folders, measured_before: Fold
     """Reconstruct every photo of every person with every method, and score it against the truth."""
     from facealbedo.evaluation import runs
 
+    yield {}
     yield from runs.measure_relit(params, people, measured_before)
 
 
@@ -44,6 +47,7 @@ def measure_multilight(params: EvaluateParams) -> Iterator[Files]:
     """Measure the people of a folder with a folder of photos each."""
     from facealbedo.evaluation import runs
 
+    yield {}
     yield from runs.measure_multilight(params)
 
 
@@ -60,6 +64,7 @@ def measure_portraits(params: EvaluateParams, measured_before: Folders) -> Itera
     """Reconstruct photos with every method and compare the renders with them."""
     from facealbedo.evaluation import runs
 
+    yield {}
     yield from runs.measure_portraits(params, measured_before)
 
 
@@ -94,17 +99,8 @@ def enforce_gate(gate: list[dict[str, Any]]) -> None:
 
 
 def _tracked(report: tuple[dict[str, Any], bytes, Any]) -> tuple[dict[str, Any], bytes, Any]:
-    """Log the means of a set to the active MLflow run, if there is one."""
-    import mlflow
+    """Log a set to the active MLflow run, if there is one."""
+    from facealbedo.tracking import log_set
 
-    if mlflow.active_run() is not None:
-        metrics = report[0]
-        mlflow.log_metrics(
-            {
-                f"{metrics['set']}/{geometry}/{method}/{name}".replace(" ", "_"): interval["value"]
-                for geometry, table in metrics["tables"].items()
-                for method, row in table.items()
-                for name, interval in row["mean"].items()
-            }
-        )
+    log_set(*report)
     return report

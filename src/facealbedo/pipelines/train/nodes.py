@@ -14,12 +14,13 @@ def train_refiner(
     params: TrainParams, fits: pd.DataFrame, faces: pd.DataFrame, crops: dict[str, Path], checkpoints: Path
 ) -> tuple[bytes, dict[str, Any], pd.DataFrame]:
     """Return the trained network (safetensors, 16 bit), its card, and what was logged, a row a step and name."""
-    from facealbedo.tracking import TrackingLog
+    from facealbedo.tracking import TrackingLog, log_model
     from facealbedo.training import make_job, run_training
 
     job = make_job(params, fits, faces, crops, checkpoints)
-    log = TrackingLog.current(job.store().path.with_suffix(".jsonl"), job.fingerprint(), params.preset)
+    log = TrackingLog.current(job.store().path.with_suffix(".jsonl"))
     trained = run_training(job, log)
+    log_model(trained.weights, trained.card)
     return trained.weights, trained.card, log.history()
 
 
