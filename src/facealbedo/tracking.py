@@ -54,7 +54,8 @@ class TrackingLog:
     def numbers(self, step: int, values: dict[str, float]) -> None:
         """Take numbers of a step."""
         with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"step": step, **values}) + "\n")
+            # The line end comes first: what follows a line that was cut off when the process was killed stays whole.
+            stream.write("\n" + json.dumps({"step": step, **values}))
         if self.run_id:
             finite = {name: value for name, value in values.items() if np.isfinite(value)}
             self._client().log_batch(self.run_id, [_metric(name, value, step) for name, value in finite.items()])
@@ -66,20 +67,17 @@ class TrackingLog:
             self._client().log_image(self.run_id, codes, artifact_file=f"pictures/step_{step:07d}.jpg")
 
     def history(self) -> pd.DataFrame:
-        """Return what was logged: step, name, value; the newest where a step was made twice."""
-        rows: dict[tuple[int, str], float] = {}
+        """Return what was logged: a row a step, a column a name, the newest where a step was made twice."""
+        rows: dict[int, dict[str, float]] = {}
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
         for line in lines:
             try:
                 entry = json.loads(line)
-            except json.JSONDecodeError:  # cut off when the process was killed
+            except json.JSONDecodeError:  # cut off, or empty
                 continue
-            step = entry.pop("step")
-            rows.update({(step, name): value for name, value in entry.items()})
-        keys = sorted(rows)
-        return pd.DataFrame(
-            {"step": [k[0] for k in keys], "name": [k[1] for k in keys], "value": [rows[k] for k in keys]}
-        )
+            rows.setdefault(entry["step"], {}).update(entry)
+        names = sorted({name for row in rows.values() for name in row} - {"step"})
+        return pd.DataFrame([rows[step] for step in sorted(rows)], columns=["step", *names])
 
     def _client(self) -> mlflow.MlflowClient:
         return mlflow.MlflowClient(self.tracking_uri)

@@ -80,9 +80,10 @@ def test_from_a_training_one_finds_weights_configuration_and_report(
         assert run.info.status == "FINISHED"
         assert run.info.run_name.startswith(preset)
         outputs = made[preset]
-        assert {"loss", "learning_rate", "images_per_second"} <= set(outputs["train_history"]["name"])
-        losses = outputs["train_history"][outputs["train_history"]["name"] == "loss"]["value"]
-        assert np.isfinite(losses).all()
+        history = outputs["train_history"]
+        assert {"step", "loss", "learning_rate", "images_per_second"} <= set(history)
+        assert np.isfinite(history["loss"].dropna()).all()
+        assert history["step"].is_monotonic_increasing
         measured = outputs["train_metrics"]["fabricated.delta_e"]
         assert 0 < measured == pytest.approx(run.data.metrics["final/fabricated.delta_e"])
         inside = Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id, dst_path=str(tmp_path / preset)))
@@ -146,3 +147,17 @@ def test_pipelines_that_make_data_are_not_recorded(hooks: ProjectHooks) -> None:
     assert mlflow.active_run() is None
     hooks.before_pipeline_run({"pipeline_names": None}, create_pipeline(), DataCatalog())
     assert mlflow.active_run() is None
+
+
+def test_a_history_that_was_cut_and_made_again_is_one_history(tmp_path: Path) -> None:
+    log = tracking.TrackingLog(tmp_path / "log.jsonl")
+    log.numbers(2, {"loss": 3.0})
+    log.numbers(4, {"loss": 9.0, "rate": 0.5})
+    with log.path.open("a") as stream:
+        stream.write('\n{"step": 6, "lo')
+    log.numbers(4, {"loss": 2.0, "rate": 0.25})
+    history = log.history()
+    assert list(history.columns) == ["step", "loss", "rate"]
+    assert history["step"].tolist() == [2, 4]
+    assert history["loss"].tolist() == [3.0, 2.0]
+    assert np.isnan(history["rate"][0])

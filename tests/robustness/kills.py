@@ -78,7 +78,7 @@ def _small_evaluation(photos: Path) -> dict[str, object]:
     trace = {"samples": 1, "gloss_samples": 1}
     people = {"lights": 2, "photo_px": 224, "target_px": 128, "photo_trace": trace, "target_trace": trace}
     methods = ["prior", "quotient"]
-    return {"relit": {"small": people}, "methods": methods, "gated": [], "portraits": str(photos)}
+    return {"relit": {"small": people}, "methods": methods, "oracle": "prior", "gated": [], "portraits": str(photos)}
 
 
 def cut_network() -> bool:

@@ -8,11 +8,14 @@ import shutil
 import tempfile
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset
 
 from facealbedo.core.errors import FaceAlbedoError
+
+if TYPE_CHECKING:
+    from kedro_datasets._typing import ImagePreview
 
 FaceFiles = dict[str, bytes]
 _STAGING = ".writing-"
@@ -159,15 +162,15 @@ class FaceFoldersDataset(AbstractDataset[dict[str, FaceFiles], dict[str, Path]])
             return {}
         return {path.name: path for path in sorted(self._root.iterdir()) if (path / "report.json").is_file()}
 
-    def preview(self) -> Any:
+    def preview(self) -> ImagePreview:
         """Show one face in Kedro-Viz."""
-        import base64
+        from facealbedo.datasets.previews import picture_preview
 
-        from kedro_datasets._typing import ImagePreview
-
-        folders = [folder for folder in self.load().values() if (folder / self._preview_file).is_file()]
-        content = (folders[0] / self._preview_file).read_bytes() if folders else b""
-        return ImagePreview(base64.b64encode(content).decode())
+        pictures = [folder / self._preview_file for folder in self.load().values()]
+        found = next((picture for picture in pictures if picture.is_file()), None)
+        if found is None:
+            raise FileNotFoundError(f"there is no {self._preview_file} in {self._root} yet")
+        return picture_preview(found)
 
     def _exists(self) -> bool:
         return bool(self.load())
