@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from facealbedo.assets import load_face_model
-from facealbedo.benchmarks.sharpness import fit_face, measure_sharpness
+from facealbedo.benchmarks.sharpness import STUDY, fit_face, measure_sharpness
 from facealbedo.core.colour import ITA_GROUPS
 from facealbedo.core.detect import DetectedFace, MediapipeDetector
 from facealbedo.core.detect.crop import crop_face
@@ -218,9 +218,10 @@ def main() -> None:
     measures: dict[str, Callable[[], dict[str, Any]]] = {
         "portraits": lambda: measure_folder(Reconstructor(), arguments.portraits),
         "tone_fabricated": lambda: measure_tone(Reconstructor(ReconstructParams(texture_px=256)), arguments.tone_faces),
-        "sharpness": lambda: (
-            {"portraits": measure_sharpness(arguments.portraits)} | {"crops": measure_sharpness(arguments.crops)}
-        ),
+        "sharpness": lambda: {
+            name: measure_sharpness(folder) | {"study": STUDY[name]}
+            for name, folder in (("portraits", arguments.portraits), ("crops", arguments.crops))
+        },
         "crops": lambda: measure_gates(arguments.crops),
         "run": lambda: _measure_run(arguments),
     }
