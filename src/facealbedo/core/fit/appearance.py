@@ -21,7 +21,14 @@ from facealbedo.core.face_model.model import FaceModel
 from facealbedo.core.fit.light import LightFit, LightFitConfig, fit_light, openness_shading
 from facealbedo.core.fit.occluders import OccluderConfig, OccluderMaps, occluder_maps, own_skin
 from facealbedo.core.fit.tone import Tone, ToneEstimator
-from facealbedo.core.fit.tone_features import CORE, REGIONS, SkinPoints, Surroundings, tone_features
+from facealbedo.core.fit.tone_features import (
+    CORE,
+    REGIONS,
+    SkinPoints,
+    Surroundings,
+    tone_features,
+    without_false_white,
+)
 from facealbedo.core.lighting.sh import sh_basis
 from facealbedo.core.render.uv import atlas_texels, bake_region, bake_vertices
 from facealbedo.core.types import Lighting, TensorRecord, UVObservation
@@ -150,7 +157,8 @@ def fit_appearance(
     """
     settings = config or AppearanceConfig()
     resolution = observation.uv_texture.shape[-1]
-    tone = estimator.estimate(tone_features(_skin_points(observation, maps), surroundings))
+    points = _skin_points(observation, maps)
+    tone = estimator.estimate(tone_features(points, without_false_white(points, surroundings)))
     coeffs = prior.coeffs_from_tone(tone.log_melanin, tone.log_haemoglobin)
     texture, normals, visibility = observation.uv_texture, observation.uv_normal_view, observation.uv_visibility
     albedo = prior.decode(coeffs, resolution)

@@ -6,7 +6,7 @@ whether it comes from a photo's texels or from a simulation. So the estimator se
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -20,6 +20,9 @@ from facealbedo.core.types import TensorRecord
 REGIONS = ("lips",)
 CORE = "core_skin"
 _DARKEST = 2e-3
+# By how much log(R/G) of skin exceeds that of the eye white at the least. Between narrow lids, in their shade, what is
+# taken for the white is lid, lash or iris.
+_LEAST_REDDER = 0.2
 N_FEATURES = 3 + 3 * len(REGIONS) + 4 + 4
 
 
@@ -70,6 +73,18 @@ def tone_features(points: SkinPoints, surroundings: Surroundings) -> Float[Tenso
         difference = (_log_chroma(colour) - centre) * reliability[:, None]
         parts.append(torch.cat([difference, reliability[:, None]], dim=-1))
     return torch.cat(parts, dim=-1)
+
+
+def without_false_white(points: SkinPoints, surroundings: Surroundings) -> Surroundings:
+    """Return the surroundings with the eye white called unseen where it is about as red as the skin.
+
+    White and skin stand in one light, and whites are never that red: in its place something else was measured, which
+    would pass dark skin off as skin brighter than an eye white.
+    """
+    skin = _weighted_median(_log_chroma(points.colour), points.trust * points.regions[0])
+    redder = skin[:, 1] - _log_chroma(surroundings.eye_white)[:, 1]
+    believed = surroundings.eye_white_reliability * (redder >= _LEAST_REDDER)
+    return replace(surroundings, eye_white_reliability=believed)
 
 
 def _log_chroma(colour: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape 3"]:

@@ -6,8 +6,20 @@ import pytest
 import torch
 
 from facealbedo.assets.tone import load_tone_estimator
-from facealbedo.core.fit.tone import ToneEstimator, ToneEstimatorError, ToneTrainingConfig, train_tone_estimator
-from facealbedo.core.fit.tone_features import N_FEATURES, SkinPoints, Surroundings, tone_features
+from facealbedo.core.fit.tone import (
+    ToneEstimator,
+    ToneEstimatorError,
+    ToneTrainingConfig,
+    tone_rgb,
+    train_tone_estimator,
+)
+from facealbedo.core.fit.tone_features import (
+    N_FEATURES,
+    SkinPoints,
+    Surroundings,
+    tone_features,
+    without_false_white,
+)
 from facealbedo.core.metrics.tone import tone_errors
 from facealbedo.fabricated import tone_statistics
 
@@ -52,6 +64,24 @@ def test_exposure_moves_the_level_alone() -> None:
     expected = torch.zeros(N_FEATURES)
     expected[0] = -torch.log(torch.tensor(2.0))
     torch.testing.assert_close(change, expected.expand(2, -1), atol=1e-5, rtol=1e-5)
+
+
+def test_a_true_eye_white_is_believed_beside_every_skin_in_every_light() -> None:
+    melanin = torch.linspace(0.004, 0.62, 12).log()
+    skin = tone_rgb(melanin, torch.full((12,), 0.033).log())
+    white = torch.tensor([0.58, 0.52, 0.48])
+    for light in ([1.0, 1.0, 1.0], [2.0, 0.9, 0.3], [0.2, 0.4, 1.1]):
+        colour = (skin * torch.tensor(light))[:, None].expand(-1, 100, -1)
+        seen = Surroundings((0.3 * white * torch.tensor(light)).expand(12, -1), torch.ones(12), skin, torch.ones(12))
+        assert without_false_white(points(colour), seen).eye_white_reliability.all()
+
+
+def test_what_is_as_red_as_the_skin_is_no_eye_white() -> None:
+    skin = torch.tensor([[0.16, 0.08, 0.05], [0.62, 0.42, 0.33]])
+    lid = Surroundings(0.3 * skin, torch.ones(2), 0.5 * skin, torch.ones(2))
+    checked = without_false_white(points(skin[:, None].expand(-1, 100, -1)), lid)
+    assert checked.eye_white_reliability.tolist() == [0, 0]
+    assert checked.background_reliability.tolist() == [1, 1]
 
 
 def test_estimator_survives_its_file() -> None:
