@@ -14,6 +14,7 @@ from kedro_datasets.json import JSONDataset
 from facealbedo.core.metrics.masks import EvaluationError
 from facealbedo.datasets.face_folders import FaceFoldersDataset
 from facealbedo.datasets.files import BytesDataset
+from facealbedo.evaluation import runs
 from facealbedo.params.evaluate import EvaluateParams, RelitParams, TraceParams
 from facealbedo.pipelines.evaluate import create_pipeline
 
@@ -49,6 +50,19 @@ def catalog_in(folder: Path, params: EvaluateParams, reference: dict[str, object
     return DataCatalog(datasets)
 
 
+def test_a_set_with_people_missing_is_not_measured(tmp_path: Path) -> None:
+    params = EvaluateParams()
+    with pytest.raises(EvaluationError, match=r"relit \(small\) lacks 5 people, first small_001"):
+        list(runs.measure_relit(params, {"small_000": tmp_path}, {}))
+    with pytest.raises(EvaluationError, match="6 of 6 subjects were not measured, first small_000"):
+        runs.report_relit(params, {}, {})
+    unknown = EvaluateParams(methods=("magic",))
+    with pytest.raises(EvaluationError, match="no method magic; the baselines are texture"):
+        list(runs.measure_relit(unknown, {}, {}))
+    with pytest.raises(EvaluationError, match="the oracle quotient is not among the methods texture"):
+        list(runs.measure_relit(EvaluateParams(methods=("texture",), oracle="quotient"), {}, {}))
+
+
 @pytest.mark.slow
 def test_from_nothing_to_the_gate(tmp_path: Path) -> None:
     pytest.importorskip("mitsuba", reason="the path tracer is an optional dependency")
@@ -57,7 +71,11 @@ def test_from_nothing_to_the_gate(tmp_path: Path) -> None:
         people_per_group=1, lights=2, targets=1, photo_px=224, target_px=128, photo_trace=WORK, target_trace=WORK
     )
     params = EvaluateParams(
-        size="small", relit={"small": size, "full": RelitParams()}, methods=("texture", "quotient"), gated=("quotient",)
+        size="small",
+        relit={"small": size, "full": RelitParams()},
+        methods=("texture", "quotient"),
+        gated=("quotient",),
+        oracle="quotient",
     )
     catalog = catalog_in(tmp_path, params, {})
     SequentialRunner().run(create_pipeline(), catalog)
@@ -67,6 +85,11 @@ def test_from_nothing_to_the_gate(tmp_path: Path) -> None:
     assert relit["photos"] == 12
     assert set(relit["tables"]["fitted"]) == set(relit["tables"]["true"]) == {"texture", "quotient"}
     assert relit["seed"] == size.seed
+    assert {name: part["people"] for name, part in relit["strata"].items()} == {"plain": 3, "marked": 3}
+    marked = relit["strata"]["marked"]["methods"]
+    assert marked["texture"]["mean"]["marks_kept"]["value"] > 0.2
+    assert "marks_kept" not in relit["strata"]["plain"]["methods"]["texture"]["mean"]
+    assert relit["oracle_of"] == "quotient"
     tables = relit["tables"]["true"]
     assert (
         tables["quotient"]["mean"]["light_correlation"]["value"]
@@ -76,6 +99,7 @@ def test_from_nothing_to_the_gate(tmp_path: Path) -> None:
     assert metrics["fair"]["status"].startswith("not measured")
     page = (tmp_path / "relit" / "index.html").read_text()
     assert "data:image/png;base64" in page
+    assert "data:image/png;base64" in (tmp_path / "portraits" / "index.html").read_text()
     assert json.loads((tmp_path / "gate.json").read_text()) == []
 
     # A second run path traces and measures nothing again; a reference that was better closes the gate.

@@ -20,7 +20,7 @@ from facealbedo.core.errors import FaceAlbedoError
 REFERENCE = Path("docs") / "benchmarks" / "evaluation_reference.json"
 FOLDER = Path("data") / "08_reporting" / "evaluation"
 SETS = ("relit", "geometry", "multilight", "portraits")
-_FACTS = ("people", "photos", "seed", "truth_sha256", "code", "methods", "lpips", "ita_distribution")
+_FACTS = ("people", "photos", "seed", "truth_sha256", "code", "methods", "lpips", "ita_distribution", "oracle_of")
 _DIGITS = 4
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def take_over(folder: Path, known: Mapping[str, Any]) -> dict[str, Any]:
         metrics = json.loads((folder / name / "metrics.json").read_text(encoding="utf-8"))
         kept = {key: metrics[key] for key in _FACTS if key in metrics}
         kept["not_reconstructed"] = len(metrics["not_reconstructed"])
-        for part in ("tables", "oracles", "minus_prior"):
+        for part in ("tables", "strata", "oracles", "minus_prior"):
             if part in metrics:
                 kept[part] = _rounded(metrics[part])
         reference.setdefault(name, {})[metrics["size"]] = kept

@@ -24,11 +24,16 @@ from facealbedo.core.evaluate.summary import METRICS
 
 README = Path("README.md")
 COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "relit": ("delta_e_aligned", "delta_e", "relight_psnr", "relight_psnr_aligned", "ita_error", "light_correlation"),
+    "relit": (
+        "delta_e_aligned", "delta_e", "relight_psnr", "relight_psnr_aligned", "light_correlation", "marks_kept",
+        "feature_detail_correlation",
+    ),
     "portraits": ("psnr", "ssim", "identity_cosine", "light_correlation", "bs_error", "skin_detail_kept"),
     "multilight": ("spread", "relative_spread"),
     "geometry": ("vertex_mean_mm", "vertex_median_mm", "vertex_p90_mm"),
-}
+}  # fmt: skip
+_STRATA = ("delta_e_aligned", "relight_psnr_aligned", "feature_detail_correlation")
+_TONE = ("average", "bias", "worst_group")
 _MARKED = re.compile(r"(<!-- evaluation:(\w+) -->\n).*?(<!-- /evaluation:\2 -->)", re.DOTALL)
 
 logger = logging.getLogger(__name__)
@@ -55,7 +60,9 @@ def tables_of(name: str, reference: Mapping[str, Any]) -> str:
     count = f"{numbers['people']} people, {numbers['photos']} photos, {numbers['not_reconstructed']} not reconstructed"
     parts = [f"`{name}`, {size}: {count}; 95 % bootstrap intervals over people.\n", _means(name, numbers)]
     if name == "relit":
-        parts += [_groups(numbers, metric) for metric in ("delta_e_aligned", "relight_psnr", "ita_error")]
+        parts += [_strata(numbers["strata"])] if "strata" in numbers else []
+        parts += [_groups(numbers, metric) for metric in ("delta_e_aligned", "relight_psnr")]
+        parts += ["Error of the skin's tone (ITA, degrees) by group, as FAIR counts it:\n", _tone(numbers)]
     return "\n".join(parts)
 
 
@@ -69,6 +76,32 @@ def _means(name: str, numbers: Mapping[str, Any]) -> str:
             interval, digits = row["mean"][column], METRICS[column].decimals
             cells.append(f"{interval['value']:.{digits}f} ({interval['low']:.{digits}f}-{interval['high']:.{digits}f})")
         lines.append([f"`{method}`", *cells])
+    return _markdown(lines)
+
+
+def _strata(strata: Mapping[str, Any]) -> str:
+    """Plain and marked skin side by side."""
+    titles = [f"{METRICS[column].label}: {name}" for column in _STRATA for name in strata]
+    lines = [["", *titles], ["---"] * (len(titles) + 1)]
+    for method in next(iter(strata.values()))["methods"]:
+        values = [(column, part["methods"][method]["mean"]) for column in _STRATA for part in strata.values()]
+        cells = [f"{means[column]['value']:.{METRICS[column].decimals}f}" for column, means in values]
+        lines.append([f"`{method}`", *cells])
+    counts = ", ".join(f"{part['people']} {name}" for name, part in strata.items())
+    return f"By stratum ({counts}):\n\n{_markdown(lines)}"
+
+
+def _tone(numbers: Mapping[str, Any]) -> str:
+    """ITA errors: average, bias and worst group with intervals, then each group; oracles below."""
+    names = [group.name for group in ITA_GROUPS]
+    lines = [["", *(name.replace("_", " ") for name in _TONE), *names], ["---"] * (len(names) + len(_TONE) + 1)]
+    rows = {f"`{method}`": row for method, row in numbers["tables"]["fitted"].items()}
+    of = numbers.get("oracle_of")
+    rows |= {f"`{of}`, {name}": row for name, row in numbers.get("oracles", {}).items() if of and "true" in name}
+    for title, row in rows.items():
+        tone = [row["tone"][name] for name in _TONE]
+        cells = [f"{value['value']:.1f} ({value['low']:.1f}-{value['high']:.1f})" for value in tone]
+        lines.append([title, *cells, *(f"{row['groups']['ita_error'][name]:.1f}" for name in names)])
     return _markdown(lines)
 
 

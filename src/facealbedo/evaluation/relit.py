@@ -117,7 +117,13 @@ def measure_person(lab: Laboratory, folder: Path, methods: Mapping[str, Method],
     picture = b""
     for number in range(len(person.photos)):
         found = lab.reconstruct(files[f"photo_{number}.png"])
-        base = {"person": folder.name, "group": ITA_GROUPS[person.group].name, "photo": number}
+        base = {
+            "person": folder.name,
+            "group": ITA_GROUPS[person.group].name,
+            "stratum": person.stratum,
+            "marks": list(person.marks),
+            "photo": number,
+        }
         if found.status != "done":
             rows.append({**base, "status": found.status, "reason": found.reason})
             continue

@@ -15,6 +15,24 @@ from facealbedo.core.evaluate.summary import METRICS, Metric, paired_difference,
 from facealbedo.core.metrics.masks import EvaluationError
 
 Row = Mapping[str, Any]
+# Columns of the page's tables, by what they are about.
+_TOPICS: Mapping[str, tuple[str, ...]] = {
+    "albedo": ("delta_e_aligned", "delta_e", "relative_l1_aligned", "relative_l1", "delta_e_seen", "delta_e_unseen"),
+    "relit views": ("relight_psnr", "relight_psnr_aligned", "relight_ssim", "relight_l1"),
+    "tone": ("ita_error", "ita_error_aligned"),
+    "light that stayed": ("light_correlation", "left_right_error", "bs_error"),
+    "detail that stayed": (
+        "marks_kept",
+        "feature_detail_true",
+        "feature_detail_correlation",
+        "skin_detail_true",
+        "skin_detail_correlation",
+    ),
+}
+_STRATUM_COLUMNS = (
+    "delta_e_aligned", "delta_e", "relight_psnr", "relight_psnr_aligned", "ita_error", "marks_kept",
+    "feature_detail_correlation",
+)  # fmt: skip
 _STYLE = """
 :root { color-scheme: light dark; }
 body { margin: 2rem auto; max-width: 90rem; padding: 0 1.5rem; font: 14px/1.5 system-ui, "DejaVu Sans", sans-serif; }
@@ -60,7 +78,11 @@ def outcome(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def relit_metrics(reports: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return every number of the set `relit`."""
+    """Return every number of the set `relit`.
+
+    Raises:
+        EvaluationError: no photo was reconstructed, or a group has no photo that was.
+    """
     rows = all_rows(reports)
     methods = list(dict.fromkeys(str(row["method"]) for row in rows if row["status"] == "done"))
     if not methods:
@@ -72,24 +94,38 @@ def relit_metrics(reports: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]
         }
         for geometry in ("fitted", "true")
     }
-    oracles = {}
-    for geometry in ("fitted", "true"):
-        for true_light in (False, True):
-            name = f"{geometry} geometry, {'true' if true_light else 'estimated'} light strength"
-            chosen = [
-                row
-                for row in select(rows, geometry=geometry, true_light_strength=true_light)
-                if row["method"] in _oracle_methods(rows)
-            ]
-            oracles[name] = summarise(chosen, True)
+    fitted = select(rows, geometry="fitted", true_light_strength=False)
     return {
         "set": "relit",
         **facts,
         **outcome(rows),
         "tables": tables,
-        "oracles": oracles,
-        "minus_prior": _minus_prior(select(rows, geometry="fitted", true_light_strength=False), methods),
+        "strata": _strata(fitted, methods),
+        "oracle_of": _oracle_method(rows),
+        "oracles": _oracles(rows),
+        "minus_prior": _minus_prior(fitted, methods),
     }
+
+
+def _strata(rows: Sequence[Row], methods: Sequence[str]) -> dict[str, Any]:
+    """Return the means of people with plain and with marked skin, and how many there are."""
+    strata = {}
+    for name in ("plain", "marked"):
+        chosen = [row for row in rows if row["stratum"] == name]
+        tables = {method: summarise(select(chosen, method=method), False) for method in methods}
+        strata[name] = {"people": len({row["person"] for row in chosen}), "methods": tables}
+    return strata
+
+
+def _oracles(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the summary of one method with estimated and true geometry and light strength."""
+    oracles = {}
+    for geometry in ("fitted", "true"):
+        for true_light in (False, True):
+            name = f"{geometry} geometry, {'true' if true_light else 'estimated'} light strength"
+            chosen = select(rows, geometry=geometry, true_light_strength=true_light, method=_oracle_method(rows))
+            oracles[name] = summarise(chosen, True)
+    return oracles
 
 
 def _minus_prior(rows: Sequence[Row], methods: Sequence[str]) -> dict[str, Any]:
@@ -108,8 +144,9 @@ def _minus_prior(rows: Sequence[Row], methods: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _oracle_methods(rows: Sequence[Row]) -> set[str]:
-    return {str(row["method"]) for row in rows if row.get("true_light_strength")}
+def _oracle_method(rows: Sequence[Row]) -> str:
+    """Return the method that was also measured with the true light strength."""
+    return next(str(row["method"]) for row in rows if row.get("true_light_strength"))
 
 
 def geometry_metrics(reports: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,20 +225,26 @@ def relit_page(metrics: Mapping[str, Any], pictures: Mapping[str, Path], plot_pn
     """Return the page of the set `relit`."""
     fitted, true = metrics["tables"]["fitted"], metrics["tables"]["true"]
     columns = list(METRICS)
+    strata = metrics["strata"]
     sections = [
-        ("Whole pipeline from the photo", table_html(fitted, columns)),
-        ("With true geometry", table_html(true, columns)),
+        *((f"Whole pipeline from the photo: {title}", table_html(fitted, names)) for title, names in _TOPICS.items()),
+        *((f"With true geometry: {title}", table_html(true, names)) for title, names in _TOPICS.items()),
+        *(
+            (f"{name.capitalize()} skin, {part['people']} people", table_html(part["methods"], _STRATUM_COLUMNS))
+            for name, part in strata.items()
+        ),
         ("Skin tone as FAIR counts it, whole pipeline", tone_table_html(fitted)),
+        (f"Skin tone of {metrics['oracle_of']} with oracles", tone_table_html(metrics["oracles"])),
         *(
             (f"{METRICS[name].label} by ITA group, whole pipeline", group_table_html(fitted, name))
             for name in ("delta_e_aligned", "relight_psnr", "ita_error")
         ),
-        ("Oracles of the quotient", table_html(metrics["oracles"], columns)),
+        (f"All measures of {metrics['oracle_of']} with oracles", table_html(metrics["oracles"], columns)),
         ("Minus the prior alone, photo by photo", table_html(metrics["minus_prior"], columns)),
         ("By ITA group", _image(plot_png)),
         (
             "Pictures: photo, truth, then " + ", ".join(fitted) + " (albedo; relit; CIEDE2000, red from 15)",
-            "".join(f"<p>{html.escape(name)}</p>{_image(path.read_bytes())}" for name, path in pictures.items()),
+            pictures_html(pictures),
         ),
     ]
     return page("relit", metrics, sections)
@@ -222,6 +265,11 @@ def page(title: str, metrics: Mapping[str, Any], sections: Sequence[tuple[str, s
         f"<style>{_STYLE}</style><h1>{html.escape(title)}</h1><p>{counts}. Intervals: 95 % bootstrap over people. "
         f"Bold: best of its column.</p><ul>{notes}</ul>{body}</html>\n"
     )
+
+
+def pictures_html(pictures: Mapping[str, Path]) -> str:
+    """Return pictures one below the other, each under its name."""
+    return "".join(f"<p>{html.escape(name)}</p>{_image(path.read_bytes())}" for name, path in pictures.items())
 
 
 def _image(png: bytes) -> str:

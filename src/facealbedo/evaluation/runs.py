@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ from facealbedo.core.evaluate.plots import bar_figure, figure_to_png, group_figu
 from facealbedo.core.evaluate.relit_set import RelitConfig
 from facealbedo.core.evaluate.summary import METRICS
 from facealbedo.core.metrics.fair import score_fair
+from facealbedo.core.metrics.masks import EvaluationError
 from facealbedo.evaluation import multilight, portraits, relit
 from facealbedo.evaluation.fair import read_fair
 from facealbedo.evaluation.reports import (
     geometry_metrics,
     load_measured,
     page,
+    pictures_html,
     relit_metrics,
     relit_page,
     table_html,
@@ -81,8 +83,7 @@ def report_relit(params: EvaluateParams, people: Folders, measured: Folders) -> 
     metrics = relit_metrics(reports, facts(params, people))
     fitted = metrics["tables"]["fitted"]
     figure = group_figure(fitted, ("delta_e_aligned", "relight_psnr", "ita_error"))
-    shown = names[:: max(1, len(names) // _PICTURE_ROWS)]
-    pictures = {name: measured[name] / "relit.png" for name in shown if (measured[name] / "relit.png").is_file()}
+    pictures = _shown(names, measured)
     return metrics, relit_page(metrics, pictures, figure_to_png(figure)).encode(), figure
 
 
@@ -133,7 +134,9 @@ def report_portraits(params: EvaluateParams, measured: Folders) -> Report:
     """Return metrics, page and plot of `portraits`."""
     names = [source.id for source in portraits.portrait_sources(params.portraits, params.max_portraits)]
     metrics = portraits.portrait_metrics(load_measured(measured, names), facts(params, None))
-    return _simple_report("portraits", metrics, ("psnr", "light_correlation", "identity_cosine"))
+    return _simple_report(
+        "portraits", metrics, ("psnr", "light_correlation", "identity_cosine"), _shown(names, measured)
+    )
 
 
 def report_fair(params: EvaluateParams) -> Report:
@@ -167,9 +170,15 @@ def enforce(lines: list[dict[str, Any]]) -> None:
 
 
 def chosen_methods(params: EvaluateParams) -> tuple[dict[str, Method], dict[str, str]]:
-    """Return the methods by name, and what each depends on besides the code."""
+    """Return the methods by name, and what each depends on besides the code.
+
+    Raises:
+        EvaluationError: an unknown method, missing weights, or an oracle that is none of the methods.
+    """
     weights = read_weights(params.weights)
     methods = select_methods(params.methods, weights)
+    if params.oracle not in methods:
+        raise EvaluationError(f"the oracle {params.oracle} is not among the methods {', '.join(methods)}")
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in weights.items()}
     return methods, {name: hashes.get(name, "built in") for name in methods}
 
@@ -183,9 +192,20 @@ def facts(params: EvaluateParams, people: Folders | None) -> dict[str, Any]:
     return known
 
 
-def _simple_report(title: str, metrics: dict[str, Any], plotted: tuple[str, ...]) -> Report:
+def _shown(names: Sequence[str], measured: Folders) -> dict[str, Path]:
+    """Return the pictures of some subjects, evenly chosen."""
+    chosen = names[:: max(1, len(names) // _PICTURE_ROWS)]
+    return {name: measured[name] / "relit.png" for name in chosen if (measured[name] / "relit.png").is_file()}
+
+
+def _simple_report(
+    title: str, metrics: dict[str, Any], plotted: tuple[str, ...], pictures: Mapping[str, Path] | None = None
+) -> Report:
     tables = metrics["tables"]["fitted"]
     sections = [("All", table_html(tables, list(METRICS)))]
+    if pictures:
+        caption = "Pictures: photo, then for " + ", ".join(tables) + " the render over the photo and the albedo"
+        sections.append((caption, pictures_html(pictures)))
     figure = bar_figure({name: row["mean"] for name, row in tables.items()}, plotted)
     return metrics, page(title, metrics, sections).encode(), figure
 

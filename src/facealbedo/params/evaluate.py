@@ -60,7 +60,7 @@ class EvaluateParams(BaseModel):
     weights: dict[str, str] = Field(
         {}, description="Networks: name of the method, then its weights file; empty while there are none."
     )
-    oracle: str = Field("quotient", description="Method that is also measured with the true light strength.")
+    oracle: str = Field("separation", description="Method that is also measured with the true light strength.")
     gated: tuple[str, ...] = Field(
         ("quotient", "separation"), description="Methods that must not get worse than the committed reference."
     )

@@ -27,7 +27,7 @@ from facealbedo.core.metrics.masks import EvaluationError
 from facealbedo.core.render.gbuffer import render_gbuffer
 from facealbedo.core.types import Camera, FaceCoefficients, Pose
 
-FORMAT = "facealbedo-relit-1"
+FORMAT = "facealbedo-relit-2"
 # Largest mean error of sRGB codes between a photo and what its truth renders to; rounding and noise stay far below.
 _LARGEST_CODE_ERROR = 0.02
 
@@ -52,6 +52,7 @@ def person_to_files(person: RelitPerson, config: RelitConfig) -> dict[str, bytes
             expression=coefficients.expression_coeffs,
             albedo_coeffs=coefficients.albedo_coeffs,
             uv_albedo=person.uv_albedo.half(),
+            uv_unmarked=person.uv_unmarked.half(),
         )
     }
     for number, photo in enumerate(person.photos):
@@ -65,6 +66,7 @@ def person_to_files(person: RelitPerson, config: RelitConfig) -> dict[str, bytes
         "config": config_hash(config),
         "number": person.number,
         "group": person.group,
+        "marks": list(person.marks),
         "photos": len(person.photos),
         "targets": len(person.targets),
         "seed": config.seed,
@@ -96,8 +98,10 @@ def person_from_files(files: Mapping[str, bytes], model: FaceModel, name: str) -
     return RelitPerson(
         int(report["number"]),
         int(report["group"]),
+        tuple(report["marks"]),
         coefficients,
         truth["uv_albedo"].float(),
+        truth["uv_unmarked"].float(),
         views["photo"],
         views["target"],
     )

@@ -18,6 +18,8 @@ from facealbedo.core.metrics.albedo import albedo_errors, mean_delta_e
 from facealbedo.core.metrics.image import masked_l1, masked_psnr, masked_ssim
 from facealbedo.core.metrics.leakage import (
     brightness_symmetry_error,
+    change_kept,
+    detail_correlation,
     detail_kept,
     left_right_error,
     light_correlation,
@@ -77,7 +79,8 @@ def at_resolution(person: RelitPerson, resolution: int) -> RelitPerson:
     size = person.uv_albedo.shape[-1]
     if size % resolution:
         raise EvaluationError(f"an albedo map of {size} texels cannot be averaged down to {resolution}")
-    return replace(person, uv_albedo=F.avg_pool2d(person.uv_albedo, size // resolution))
+    albedo, unmarked = (F.avg_pool2d(values, size // resolution) for values in (person.uv_albedo, person.uv_unmarked))
+    return replace(person, uv_albedo=albedo, uv_unmarked=unmarked)
 
 
 def prepare_targets(model: FaceModel, person: RelitPerson, maps: ScoreMaps) -> tuple[Target, ...]:
@@ -165,7 +168,6 @@ def score_albedo(
     shading, visible = true_light
     seen = ((visible > _SEEN) & (shading.amax(1, keepdim=True) > 0)).float()
     fitted_seen = (face.observation.uv_visibility > _SEEN).float() * maps.face
-    texture = face.observation.uv_texture
     return {
         **errors.row(0),
         "delta_e_seen": float(mean_delta_e(albedo * scale, person.uv_albedo, maps.face * seen)[0]),
@@ -174,9 +176,30 @@ def score_albedo(
         "light_correlation": abs(float(light_correlation(albedo, shading, maps.skin * seen)[0])),
         "left_right_error": float(left_right_error(albedo, fitted_seen)[0]),
         "bs_error": float(brightness_symmetry_error(albedo, (maps.face > 0.5).float())[0]),
-        "skin_detail_kept": float(detail_kept(albedo, texture, maps.skin * fitted_seen)[0]),
-        "feature_detail_kept": float(detail_kept(albedo, texture, maps.features * fitted_seen)[0]),
+        **detail_scores(albedo, person, maps, fitted_seen),
     }
+
+
+def detail_scores(
+    albedo: Float[Tensor, "1 3 height width"],
+    person: RelitPerson,
+    maps: ScoreMaps,
+    seen: Float[Tensor, "1 1 height width"],
+) -> dict[str, float]:
+    """Return how much of the true albedo's own detail the albedo shows, where the photo shows the face.
+
+    A smooth, even face can have a small colour difference everywhere; here it scores 0. Skin (pores, spots) and
+    features (brows and lips): slope and correlation of fine detail. Marks: see `leakage.change_kept`; only of people
+    who have some.
+    """
+    scores = {}
+    for name, region in (("skin", maps.skin), ("feature", maps.features)):
+        scores[f"{name}_detail_true"] = float(detail_kept(albedo, person.uv_albedo, region * seen)[0])
+        scores[f"{name}_detail_correlation"] = float(detail_correlation(albedo, person.uv_albedo, region * seen)[0])
+    if person.marks:
+        kept = change_kept(albedo, person.uv_unmarked, person.uv_albedo, maps.face * seen)
+        scores["marks_kept"] = float(kept[0])
+    return scores
 
 
 def light_strength_factor(face: FittedFace, true_light: tuple[Tensor, Tensor], maps: ScoreMaps) -> float:

@@ -1,6 +1,7 @@
 """The benchmark set `relit`: fabricated people, path traced under several lights, with everything known.
 
-Deterministic: a person is decided by the set's seed and a number, not by how many others there are. Environments are
+Deterministic: a person is decided by the set's seed and a number, not by how many others there are. Groups take turns,
+and every other person has marks (`core.evaluate.marked_skin`): the stratum "marked", beside "plain". Environments are
 ones that no training and no estimator saw. Photos are exposed as a camera would (its meter errs) and have no tone
 curve, so that linear truth and picture differ by one gain a colour.
 """
@@ -15,11 +16,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from facealbedo.core.evaluate.denoise import smooth_light
+from facealbedo.core.evaluate.marked_skin import draw_marks, draw_skin
 from facealbedo.core.evaluate.path_tracer import PART_ALBEDO, TraceConfig, TracedFace, TraceScene, trace
 from facealbedo.core.fabricate.camera_response import CameraResponse, sample_response
 from facealbedo.core.fabricate.portrait import Studio
 from facealbedo.core.face_model.model import FaceModel
-from facealbedo.core.face_model.skin_detail import sample_detailed_albedo
 from facealbedo.core.geometry.projection import world_to_view
 from facealbedo.core.geometry.rotations import axis_angle_to_matrix, euler_degrees_to_matrix
 from facealbedo.core.lighting.envmap import EnvironmentMap, texel_directions
@@ -84,14 +85,33 @@ class RelitView(TensorRecord):
 
 @dataclass(frozen=True)
 class RelitPerson:
-    """A person of the set: truth, photos and relit targets."""
+    """A person of the set: truth, photos and relit targets.
+
+    Attributes:
+        number: of the person. group: index into `colour.ITA_GROUPS`.
+        marks: what marks the skin has, of `marked_skin.MARKS`; none of a plain person.
+        coefficients: shape, expression, and the skin's tone and anatomy.
+        uv_albedo: linear truth; uv_unmarked: what it would be without the marks.
+    """
 
     number: int
     group: int
+    marks: tuple[str, ...]
     coefficients: FaceCoefficients
     uv_albedo: Float[Tensor, "1 3 height width"]
+    uv_unmarked: Float[Tensor, "1 3 height width"]
     photos: tuple[RelitView, ...]
     targets: tuple[RelitView, ...]
+
+    @property
+    def stratum(self) -> str:
+        """``marked`` or ``plain``."""
+        return "marked" if self.marks else "plain"
+
+
+def is_marked(number: int) -> bool:
+    """Say whether a person has marks: of each group every other one, of two neighbouring numbers one."""
+    return (number + number // GROUPS) % 2 == 1
 
 
 def make_person(studio: Studio, config: RelitConfig, number: int) -> RelitPerson:
@@ -106,8 +126,9 @@ def make_person(studio: Studio, config: RelitConfig, number: int) -> RelitPerson
     generator = torch.Generator().manual_seed(config.seed + 1009 * number)
     group = number % GROUPS
     coefficients = _draw_face(studio, generator, group)
-    detailed = sample_detailed_albedo(studio.prior, coefficients.albedo_coeffs, generator, resolution=config.texture_px)
-    skin = _Skin(detailed.uv_albedo, _uniform(generator, 0.38, 0.55), _uniform(generator, 0.3, 1.1))
+    marks = draw_marks(number // 2, generator) if is_marked(number) else ()
+    drawn = draw_skin(studio.prior, coefficients.albedo_coeffs, generator, config.texture_px, group, marks)
+    skin = _Skin(drawn.uv_albedo, _uniform(generator, 0.38, 0.55), _uniform(generator, 0.3, 1.1))
     poses = [_draw_pose(studio.model, generator, turned) for turned in (False, True)]
     photo_maps, target_maps = _split(len(studio.environments_sh))
     photos = []
@@ -122,7 +143,9 @@ def make_person(studio: Studio, config: RelitConfig, number: int) -> RelitPerson
         world = _draw_light(studio, generator, target_maps[light % len(target_maps)], 0.0)
         view = (front, config.target_px, config.target_trace)
         targets.append(_view(studio, coefficients, skin, world, view, generator, 100 * number + 50 + light))
-    return RelitPerson(number, group, coefficients, detailed.uv_albedo, tuple(photos), tuple(targets))
+    return RelitPerson(
+        number, group, marks, coefficients, drawn.uv_albedo, drawn.uv_unmarked, tuple(photos), tuple(targets)
+    )
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,13 @@ METRICS: Mapping[str, Metric] = {
     "light_correlation": Metric("|corr| with light", decimals=3),
     "left_right_error": Metric("left-right error, 0-255"),
     "bs_error": Metric("BS error, 0-255"),
-    "skin_detail_kept": Metric("skin detail kept", smaller_is_better=None),
-    "feature_detail_kept": Metric("brow/lip detail kept", smaller_is_better=None),
+    "marks_kept": Metric("marks kept (1: all)", smaller_is_better=None),
+    "feature_detail_true": Metric("true brow/lip detail kept (1: all)", smaller_is_better=None),
+    "feature_detail_correlation": Metric("corr of brow/lip detail with truth", smaller_is_better=False),
+    "skin_detail_true": Metric("true skin detail kept (1: all)", smaller_is_better=None),
+    "skin_detail_correlation": Metric("corr of skin detail with truth", smaller_is_better=False),
+    "skin_detail_kept": Metric("photo's skin detail kept", smaller_is_better=None),
+    "feature_detail_kept": Metric("photo's brow/lip detail kept", smaller_is_better=None),
     "l1": Metric("L1", decimals=3),
     "psnr": Metric("PSNR, dB", smaller_is_better=False),
     "ssim": Metric("SSIM", smaller_is_better=False, decimals=3),
@@ -59,6 +64,9 @@ METRICS: Mapping[str, Metric] = {
 def summarise(rows: Sequence[Row], by_group: bool) -> dict[str, Any]:
     """Return ``{metric: interval}`` over people and, if asked, each ITA group's mean and the FAIR numbers.
 
+    A metric that some rows lack (marks, of people without any) is averaged over those that have it, and has no means by
+    group.
+
     Args:
         rows: of one method, one a photo.
         by_group: whether rows have a ``group`` that all six occur in.
@@ -68,13 +76,16 @@ def summarise(rows: Sequence[Row], by_group: bool) -> dict[str, Any]:
     """
     if not rows:
         raise EvaluationError("there is nothing to summarise: no photo was measured")
-    people = [str(row["person"]) for row in rows]
-    names = [name for name in METRICS if name in rows[0]]
-    means = {name: bootstrap_mean([row[name] for row in rows], people).as_dict() for name in names}
+    having = {name: [row for row in rows if name in row] for name in METRICS}
+    means = {name: _mean(chosen, name) for name, chosen in having.items() if chosen}
     if not by_group:
         return {"mean": means}
-    groups = {name: group_means(rows, name) for name in names}
+    groups = {name: group_means(rows, name) for name, chosen in having.items() if len(chosen) == len(rows)}
     return {"mean": means, "groups": groups, "tone": tone_intervals(rows)}
+
+
+def _mean(rows: Sequence[Row], metric: str) -> dict[str, float]:
+    return bootstrap_mean([row[metric] for row in rows], [str(row["person"]) for row in rows]).as_dict()
 
 
 def group_means(rows: Sequence[Row], metric: str) -> dict[str, float]:

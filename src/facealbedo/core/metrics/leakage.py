@@ -71,6 +71,21 @@ def detail_correlation(albedo: AlbedoMap, texture: AlbedoMap, mask: Mask) -> Flo
     return correlation(fine_detail(albedo), fine_detail(texture), mask)
 
 
+def change_kept(albedo: AlbedoMap, before: AlbedoMap, after: AlbedoMap, mask: Mask) -> Float[Tensor, "batch"]:
+    """How far an albedo has gone from one known map to another: 0 is ``before``, 1 ``after``, in log colour.
+
+    Slope of (albedo / before) on (after / before), logs of all channels, each less its mean over the mask: neither
+    scale nor tint counts. With ``before`` a face without its marks and ``after`` with them it says how much of the
+    marks was kept, patches without sharp borders included.
+    """
+    check_same_size(albedo, before, "albedo and the map before")
+    check_same_size(after, before, "the maps before and after")
+    start, end, found = (values.clamp(min=_DARKEST).log() for values in (before, after, albedo))
+    wanted, got = end - start, found - start
+    wanted, got = (values - masked_mean(values, mask)[..., None, None] for values in (wanted, got))
+    return (wanted * got * mask).sum((1, 2, 3)) / (wanted * wanted * mask).sum((1, 2, 3)).clamp(min=1e-8)
+
+
 def fine_detail(linear: AlbedoMap) -> Scalar:
     """Log luminance less its low pass."""
     values = log_luminance(linear)

@@ -40,6 +40,14 @@ def test_groups_and_fair_numbers() -> None:
     assert summary["mean"]["delta_e"]["value"] == pytest.approx(1.5)
 
 
+def test_what_only_some_people_have_is_averaged_over_those() -> None:
+    marked = [row | {"marks_kept": 0.25} for row in rows() if row["group"] == "II"]
+    summary = summarise([row for row in rows() if row["group"] != "II"] + marked, by_group=True)
+    assert summary["mean"]["marks_kept"]["value"] == pytest.approx(0.25)
+    assert "marks_kept" not in summary["groups"]
+    assert "delta_e" in summary["groups"]
+
+
 def test_an_empty_group_and_no_rows_are_refused() -> None:
     with pytest.raises(EvaluationError, match=r"no face of ITA group VI \(dark\)"):
         summarise([row for row in rows() if row["group"] != "VI"], by_group=True)

@@ -10,6 +10,7 @@ from scipy import ndimage, stats
 from facealbedo.core.colour import linear_to_srgb, luminance
 from facealbedo.core.metrics.leakage import (
     brightness_symmetry_error,
+    change_kept,
     detail_correlation,
     detail_kept,
     fine_detail,
@@ -83,3 +84,19 @@ def test_filters_are_those_of_scipy() -> None:
     np.testing.assert_allclose(box_blur_twice(values, 5)[0, 0, 5:-5, 5:-5], twice[5:-5, 5:-5], atol=1e-5)
     gaussian = ndimage.gaussian_filter(array, 1.5, mode="mirror", radius=5)
     np.testing.assert_allclose(gaussian_blur(values, 11, 1.5)[0, 0], gaussian, atol=1e-5)
+
+
+def test_marks_are_kept_by_as_much_as_an_albedo_went_towards_them() -> None:
+    plain = rough(5).clone()
+    marked = plain.clone()
+    marked[..., 20:40, 10:30] *= torch.tensor([0.8, 0.5, 0.4])[:, None, None]
+    for share in (0.0, 0.3, 1.0):
+        between = 1.7 * plain ** (1 - share) * marked**share  # another exposure counts for nothing
+        assert float(change_kept(between, plain, marked, FULL)) == pytest.approx(share, abs=1e-4)
+    # Detail of its own that has nothing to do with the marks counts for nothing either; SciPy's slope agrees.
+    other = plain * rough(6)
+    found = float(change_kept(other, plain, marked, FULL))
+    logs = [(values / plain).log() for values in (marked, other)]
+    wanted, got = (values - values.mean((2, 3), keepdim=True) for values in logs)
+    assert found == pytest.approx(stats.linregress(wanted.flatten(), got.flatten()).slope, abs=1e-4)
+    assert abs(found) < 0.1
