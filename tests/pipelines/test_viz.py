@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import http.server
+import io
 import json
 import os
 import shutil
@@ -13,10 +15,12 @@ import threading
 from pathlib import Path
 
 import networkx
+import numpy as np
 import pytest
 from kedro.config import OmegaConfigLoader
 from kedro.framework.project import configure_project, pipelines
 from kedro.framework.startup import bootstrap_project
+from PIL import Image
 
 from facealbedo.viz_site import scrub
 
@@ -64,14 +68,38 @@ def test_paths_and_foreign_addresses_are_taken_out(tmp_path: Path) -> None:
     assert (site / "picture.png").read_bytes() == picture
 
 
+# Datasets that are shown, their pipelines, and where an example lies: photo, atlas, render, pictures, plot, two tables.
+SHOWN = {
+    "face_crops": ("preprocess", "03_primary/crops/anna.jpg"),
+    "exported_faces": ("export", "07_model_output/export/anna/albedo.png"),
+    "reconstructed_faces": ("reconstruct", "07_model_output/reconstruct/anna/relit.png"),
+    "train_pictures": ("train", "08_reporting/train/held_out.png"),
+    "geometry.plot": ("evaluate", "08_reporting/evaluation/geometry/plot.png"),
+    "train_history": ("train", "08_reporting/train/history.csv"),
+    "reconstruct_summary": ("reconstruct", "07_model_output/reconstruct/summary.csv"),
+}
+
+
+def write_example(path: Path, number: int) -> None:
+    """Write a picture of one colour, or a small table."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".csv":
+        path.write_text(f"step,loss\n1,{number}.5\n")
+    else:
+        Image.new("RGB", (300, 200), (30 * number, 90, 60)).save(path)
+        (path.parent / "report.json").write_text("{}")
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built in a copy of the project's tracked files."""
+    """The site, built in a copy of the project's tracked files, with a picture or table of each kind as data."""
     project = tmp_path_factory.mktemp("viz") / "project"
     project.mkdir()
     for name in ("conf", "src", "pyproject.toml", ".telemetry"):
         source = ROOT / name
         shutil.copytree(source, project / name) if source.is_dir() else shutil.copy(source, project / name)
+    for name, (_, place) in SHOWN.items():
+        write_example(project / "data" / place, number=list(SHOWN).index(name))
     done = subprocess.run(
         [sys.executable, "-m", "facealbedo.viz_site"], cwd=project, capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": str(project / "src")},
@@ -93,6 +121,21 @@ def test_the_site_names_no_place_of_this_machine(site: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_site_holds_previews_of_every_kind(site: Path) -> None:
+    for number, (name, (pipeline, place)) in enumerate(SHOWN.items()):
+        nodes = json.loads((site / "api" / "pipelines" / pipeline).read_text())["nodes"]
+        (key,) = [node["id"] for node in nodes if node["name"] == name]
+        shown = json.loads((site / "api" / "nodes" / key).read_text())
+        if place.endswith(".csv"):
+            assert shown["preview_type"] == "TablePreview", name
+            assert shown["preview"]["data"] == [[1, number + 0.5]]
+        else:
+            assert shown["preview_type"] == "ImagePreview", name
+            picture = Image.open(io.BytesIO(base64.b64decode(shown["preview"]))).convert("RGB")
+            assert np.abs(np.subtract(picture.getpixel((9, 9)), (30 * number, 90, 60))).max() < 6, name
+
+
+@pytest.mark.slow
 @pytest.mark.browser
 def test_the_site_opens_in_a_browser(site: Path) -> None:
     """Chromium draws the pipelines, and asks no other machine for anything."""
@@ -104,10 +147,16 @@ def test_the_site_opens_in_a_browser(site: Path) -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}/"
         done = subprocess.run(
-            ["node", "viz.mjs", chromium, address], cwd=NODE, capture_output=True, text=True, check=False, timeout=120
-        )
+            ["node", "viz.mjs", chromium, address, json.dumps([[p, n] for n, (p, _) in SHOWN.items()])],
+            cwd=NODE, capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
         server.shutdown()
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
     assert seen["foreign"] == []
     assert "reconstruct" in seen["text"].lower()
+    for name, (_, place) in SHOWN.items():
+        if place.endswith(".csv"):
+            assert "loss" in seen["shown"][name]["text"], name
+        else:
+            assert seen["shown"][name]["pictures"] == [[300, 200]], name
