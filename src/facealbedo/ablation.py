@@ -256,8 +256,6 @@ def table_text(numbers: Mapping[str, Any]) -> str:
     budget = numbers["budget"]
     lines = ["| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *rows)]
     return "\n".join([
-        "# Ablations",
-        "",
         f"Each row: {budget['steps']} steps, {budget['faces_seen']} faces seen, batch {budget['batch_size']}, "
         f"{budget['resolution']} texels a side. Means over the same held-out faces; in brackets, largest minus "
         f"smallest over the seeds. ≈: not farther from `{first['name']}` than its own seeds are from each other.",

@@ -107,7 +107,8 @@ def test_from_nothing_to_the_gate(tmp_path: Path) -> None:
     quotient = json.loads(json.dumps(relit["tables"]["fitted"]["quotient"]))
     for name in ("worst_group", "bias"):
         quotient["tone"][name] = {"value": 0.1, "low": 0.0, "high": 0.2}
-    better = {"relit": {"small": {"tables": {"fitted": {"quotient": quotient}}}}}
+    of_this_set = {name: relit[name] for name in ("config", "people")}
+    better = {"relit": {"small": of_this_set | {"tables": {"fitted": {"quotient": quotient}}}}}
     again = catalog_in(tmp_path, params, better)
     with pytest.raises(EvaluationError, match="worse than the committed reference"):
         SequentialRunner().run(create_pipeline(), again)

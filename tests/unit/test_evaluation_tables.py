@@ -8,18 +8,56 @@ from pathlib import Path
 import pytest
 
 from facealbedo.benchmarks.evaluation import SETS, take_over
-from facealbedo.benchmarks.evaluation_tables import filled, tables_of
+from facealbedo.benchmarks.evaluation_ablations import ABLATIONS, known_numbers, read_numbers
+from facealbedo.benchmarks.evaluation_tables import TEXTS, filled, tables_of
 from facealbedo.core.errors import FaceAlbedoError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def test_readme_is_what_the_command_writes() -> None:
+@pytest.mark.parametrize("place", TEXTS, ids=str)
+def test_tables_are_what_the_command_writes(place: Path) -> None:
     reference = json.loads((REPOSITORY / "docs" / "benchmarks" / "evaluation_reference.json").read_text())
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    assert filled(text, reference) == text
+    text = (REPOSITORY / place).read_text(encoding="utf-8")
+    assert filled(text, reference, known_numbers(REPOSITORY / ABLATIONS)) == text
     for name in SETS:
         assert f"<!-- evaluation:{name} -->" in text
+
+
+def ablation_numbers() -> dict[str, object]:
+    def row(name: str, each: list[float]) -> dict[str, object]:
+        spread = max(each) - min(each) if len(each) > 1 else None
+        mean = sum(each) / len(each)
+        value = {"fabricated.delta_e_aligned": {"mean": mean, "spread": spread, "each": each}}
+        difference = {"fabricated.delta_e_aligned": mean - 1.5}
+        return {"name": name, "about": "", "seeds": list(range(len(each))), "values": value, "difference": difference}
+
+    budget = {"steps": 1500, "faces_seen": 48000, "batch_size": 32, "resolution": 256}
+    rows = [row("full", [1.4, 1.6]), row("no_symmetry", [2.123456])]
+    baselines = {"prior": {"fabricated.delta_e_aligned": 2.5}}
+    return {"budget": budget, "data": "abc", "rows": rows, "baselines": baselines, "more": 1}
+
+
+def test_ablations_are_taken_over_and_shown(tmp_path: Path) -> None:
+    text = "<!-- evaluation:ablations -->\n<!-- /evaluation:ablations -->"
+    assert "Not measured yet." in filled(text, {})
+    assert known_numbers(tmp_path / "nothing.json") is None
+    file = tmp_path / "metrics.json"
+    with pytest.raises(FaceAlbedoError, match="run `kedro run --pipelines ablate"):
+        read_numbers(file)
+    file.write_text("{")
+    with pytest.raises(FaceAlbedoError, match="is no JSON"):
+        read_numbers(file)
+    file.write_text(json.dumps(ablation_numbers() | {"rows": []}))
+    with pytest.raises(FaceAlbedoError, match="lacks rows"):
+        read_numbers(file)
+    file.write_text(json.dumps(ablation_numbers()))
+    numbers = read_numbers(file)
+    assert "more" not in numbers
+    written = filled(text, {}, numbers)
+    assert "| full |  | 2 | 1.50 [0.20] |" in written
+    assert "| no_symmetry |  | 1 | 2.12 |" in written
+    assert "| prior | not trained |  | 2.50 |" in written
 
 
 def interval(value: float) -> dict[str, float]:

@@ -20,7 +20,18 @@ from facealbedo.core.errors import FaceAlbedoError
 REFERENCE = Path("docs") / "benchmarks" / "evaluation_reference.json"
 FOLDER = Path("data") / "08_reporting" / "evaluation"
 SETS = ("relit", "geometry", "multilight", "portraits")
-_FACTS = ("people", "photos", "seed", "truth_sha256", "code", "methods", "lpips", "ita_distribution", "oracle_of")
+_FACTS = (
+    "people",
+    "photos",
+    "seed",
+    "config",
+    "truth_sha256",
+    "code",
+    "methods",
+    "lpips",
+    "ita_distribution",
+    "oracle_of",
+)
 _DIGITS = 4
 
 logger = logging.getLogger(__name__)
@@ -42,14 +53,17 @@ def take_over(folder: Path, known: Mapping[str, Any]) -> dict[str, Any]:
         kept["not_reconstructed"] = len(metrics["not_reconstructed"])
         for part in ("tables", "strata", "oracles", "minus_prior"):
             if part in metrics:
-                kept[part] = _rounded(metrics[part])
+                kept[part] = rounded(metrics[part])
         reference.setdefault(name, {})[metrics["size"]] = kept
     return reference
 
 
-def _rounded(tree: Any) -> Any:
+def rounded(tree: Any) -> Any:
+    """Return numbers in nested lists and mappings with four decimals."""
     if isinstance(tree, Mapping):
-        return {key: _rounded(value) for key, value in tree.items()}
+        return {key: rounded(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [rounded(value) for value in tree]
     return round(tree, _DIGITS) if isinstance(tree, float) else tree
 
 

@@ -1,8 +1,9 @@
-"""Write README's tables of measured numbers from the committed reference.
+"""Write the tables of measured numbers in README and docs/evaluation.md from the committed numbers.
 
     python -m facealbedo.benchmarks.evaluation_tables [--check]
 
-Between the lines ``<!-- evaluation:SET -->`` and ``<!-- /evaluation:SET -->`` stands what this command writes. With
+Between the lines ``<!-- evaluation:SET -->`` and ``<!-- /evaluation:SET -->`` stands what this command writes, from
+``docs/benchmarks/evaluation_reference.json`` and, for ``ablations``, ``docs/benchmarks/ablations.json``. With
 ``--check`` nothing is written and the exit status says whether something would change.
 """
 
@@ -17,12 +18,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from facealbedo.ablation import table_text
 from facealbedo.benchmarks.evaluation import REFERENCE
+from facealbedo.benchmarks.evaluation_ablations import known_numbers
 from facealbedo.core.colour import ITA_GROUPS
 from facealbedo.core.errors import FaceAlbedoError
 from facealbedo.core.evaluate.summary import METRICS
 
-README = Path("README.md")
+TEXTS = (Path("README.md"), Path("docs") / "evaluation.md")
+NOT_MEASURED = "Not measured yet.\n"
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "relit": (
         "delta_e_aligned", "delta_e", "relight_psnr", "relight_psnr_aligned", "light_correlation", "marks_kept",
@@ -39,26 +43,46 @@ _MARKED = re.compile(r"(<!-- evaluation:(\w+) -->\n).*?(<!-- /evaluation:\2 -->)
 logger = logging.getLogger(__name__)
 
 
-def filled(text: str, reference: Mapping[str, Any]) -> str:
+def filled(text: str, reference: Mapping[str, Any], ablations: Mapping[str, Any] | None = None) -> str:
     """Return a text with what stands between its markers replaced by the tables.
+
+    Args:
+        text: Markdown with markers.
+        reference: numbers of the benchmark sets.
+        ablations: numbers of the pipeline `ablate`, None while there are none.
 
     Raises:
         FaceAlbedoError: a marker names a set that does not exist.
     """
-    return _MARKED.sub(lambda match: match[1] + tables_of(match[2], reference) + match[3], text)
+
+    def table(name: str) -> str:
+        if name != "ablations":
+            return tables_of(name, reference)
+        return table_text(ablations) if ablations else NOT_MEASURED
+
+    return _MARKED.sub(lambda match: match[1] + table(match[2]) + match[3], text)
 
 
 def tables_of(name: str, reference: Mapping[str, Any]) -> str:
-    """Return the Markdown of a set: the full size if it was measured, else the small one, else a sentence."""
+    """Return the Markdown of a set: the full size if it was measured, else the small one, else a sentence.
+
+    Raises:
+        FaceAlbedoError: there is no such set.
+    """
+    if name == "relit_true":
+        return _with_true_geometry(reference)
     if name not in COLUMNS:
         raise FaceAlbedoError(f"there is no benchmark set {name!r}; the sets are {', '.join(COLUMNS)}")
     sizes = reference.get(name, {})
-    size = next((size for size in ("full", "small") if size in sizes), None)
+    size = _largest(sizes)
     if size is None:
-        return "Not measured yet.\n"
+        return NOT_MEASURED
     numbers = sizes[size]
     count = f"{numbers['people']} people, {numbers['photos']} photos, {numbers['not_reconstructed']} not reconstructed"
-    parts = [f"`{name}`, {size}: {count}; 95 % bootstrap intervals over people.\n", _means(name, numbers)]
+    parts = [
+        f"`{name}`, {size}: {count}; 95 % bootstrap intervals over people.\n",
+        _means(name, numbers["tables"]["fitted"]),
+    ]
     if name == "relit":
         parts += [_strata(numbers["strata"])] if "strata" in numbers else []
         parts += [_groups(numbers, metric) for metric in ("delta_e_aligned", "relight_psnr")]
@@ -66,8 +90,18 @@ def tables_of(name: str, reference: Mapping[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def _means(name: str, numbers: Mapping[str, Any]) -> str:
-    tables = numbers["tables"]["fitted"]
+def _largest(sizes: Mapping[str, Any]) -> str | None:
+    return next((size for size in ("full", "small") if size in sizes), None)
+
+
+def _with_true_geometry(reference: Mapping[str, Any]) -> str:
+    """The set `relit` with shape, pose and camera known: what is left is the error of the albedo alone."""
+    sizes = reference.get("relit", {})
+    size = _largest(sizes)
+    return _means("relit", sizes[size]["tables"]["true"]) if size else NOT_MEASURED
+
+
+def _means(name: str, tables: Mapping[str, Any]) -> str:
     columns = [column for column in COLUMNS[name] if all(column in row["mean"] for row in tables.values())]
     lines = [[""] + [METRICS[column].label for column in columns], ["---"] * (len(columns) + 1)]
     for method, row in tables.items():
@@ -119,16 +153,21 @@ def _markdown(lines: list[list[str]]) -> str:
 
 
 def main() -> None:
-    """Write or check README."""
+    """Write or check the tables."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    text = README.read_text(encoding="utf-8")
-    wanted = filled(text, json.loads(REFERENCE.read_text(encoding="utf-8")))
-    if check:
-        sys.exit(int(text != wanted))
-    README.write_text(wanted, encoding="utf-8")
+    reference = json.loads(REFERENCE.read_text(encoding="utf-8"))
+    ablations = known_numbers()
+    changed = False
+    for place in TEXTS:
+        text = place.read_text(encoding="utf-8")
+        wanted = filled(text, reference, ablations)
+        changed |= text != wanted
+        if not check:
+            place.write_text(wanted, encoding="utf-8")
+    sys.exit(int(check and changed))
 
 
 if __name__ == "__main__":

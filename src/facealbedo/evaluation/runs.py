@@ -14,6 +14,7 @@ from facealbedo.core.evaluate.gate import check_gate, gate
 from facealbedo.core.evaluate.methods import Method, select_methods
 from facealbedo.core.evaluate.path_tracer import TraceConfig
 from facealbedo.core.evaluate.plots import bar_figure, figure_to_png, group_figure
+from facealbedo.core.evaluate.relit_files import config_hash
 from facealbedo.core.evaluate.relit_set import RelitConfig
 from facealbedo.core.evaluate.summary import METRICS
 from facealbedo.core.metrics.fair import score_fair
@@ -159,7 +160,11 @@ def report_fair(params: EvaluateParams) -> Report:
 def compare_with_reference(
     params: EvaluateParams, metrics: Mapping[str, Any], reference: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """Return the gate's lines; none when the reference has nothing of this size."""
+    """Return the gate's lines; none when the reference has nothing of this size.
+
+    Raises:
+        EvaluationError: the reference is of another set; a gated method was not measured.
+    """
     known = reference.get(str(metrics["set"]), {}).get(str(metrics["size"]), {})
     return gate(metrics, known, list(params.gated))
 
@@ -188,7 +193,11 @@ def facts(params: EvaluateParams, people: Folders | None) -> dict[str, Any]:
     known: dict[str, Any] = {"size": params.size, "code": code_hash(), "methods": chosen_methods(params)[1]}
     if people is not None:
         folders = relit.people_of(relit_config(params), params.size, people)
-        known |= {"seed": params.relit[params.size].seed, "truth_sha256": truth_hash(folders)}
+        known |= {
+            "seed": params.relit[params.size].seed,
+            "config": config_hash(relit_config(params)),
+            "truth_sha256": truth_hash(folders),
+        }
     return known
 
 

@@ -8,22 +8,30 @@ from typing import Any
 from facealbedo.core.metrics.masks import EvaluationError
 
 GATED = ("worst_group", "bias")
+# What decides which people a set has.
+_SAME = ("config", "people")
 
 
 def gate(metrics: Mapping[str, Any], reference: Mapping[str, Any], methods: list[str]) -> list[dict[str, Any]]:
     """Compare the ITA errors of methods with committed ones.
 
     Args:
-        metrics: of a set: ``tables.fitted.<method>.tone``, with ``set`` and ``size``.
-        reference: of the same set and size.
+        metrics: of a set: ``tables.fitted.<method>.tone``, with ``set``, ``size``, ``config`` and ``people``.
+        reference: of the same set and size; empty when there is none.
         methods: those that are gated; ones that the reference lacks are new and pass.
 
     Returns:
         One line a number: method, name, value, the reference's interval, passed.
 
     Raises:
-        EvaluationError: a gated method was not measured.
+        EvaluationError: a gated method was not measured, or the reference was measured on other people.
     """
+    differing = [name for name in _SAME if reference and reference.get(name) != metrics[name]]
+    if differing:
+        raise EvaluationError(
+            f"the committed reference is of another set ({', '.join(differing)} differ) and says nothing of this one; "
+            "take the new numbers over with `python -m facealbedo.benchmarks.evaluation`"
+        )
     lines = []
     for method in methods:
         if method not in metrics["tables"]["fitted"]:

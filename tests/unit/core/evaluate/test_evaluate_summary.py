@@ -70,7 +70,8 @@ def test_methods_are_compared_photo_by_photo() -> None:
 
 
 def metrics(shift: float) -> dict[str, object]:
-    return {"tables": {"fitted": {"quotient": summarise(rows(shift), by_group=True)}}}
+    table = {"quotient": summarise(rows(shift), by_group=True)}
+    return {"config": "a1", "people": 12, "tables": {"fitted": table}}
 
 
 def test_the_gate_opens_for_chance_and_closes_for_harm() -> None:
@@ -81,6 +82,14 @@ def test_the_gate_opens_for_chance_and_closes_for_harm() -> None:
     assert [line["number"] for line in worse if not line["passed"]] == ["worst_group"]
     with pytest.raises(EvaluationError, match=r"quotient: worst_group of the ITA error 8.00° \(was 6.00°"):
         check_gate(worse)
+
+
+def test_a_reference_of_another_set_is_refused() -> None:
+    with pytest.raises(EvaluationError, match=r"of another set \(people differ\)"):
+        gate(metrics(0.0), metrics(0.0) | {"people": 6}, ["quotient"])
+    before = {"tables": metrics(0.0)["tables"]}
+    with pytest.raises(EvaluationError, match=r"of another set \(config, people differ\)"):
+        gate(metrics(0.0), before, ["quotient"])
 
 
 def test_new_methods_pass_and_missing_ones_do_not() -> None:
