@@ -2,8 +2,8 @@
 
 python -m tests.robustness [--kills N] [--output FILE] [--only NAME ...]
 
-Writes ``docs/benchmarks/robustness.json``; the exit status is 1 when anything was found. A part that is run alone
-replaces only its own numbers.
+One run writes ``docs/benchmarks/robustness.json``, at its end; the exit status is 1 when anything was found. With
+``--only`` some parts are tried, and nothing is written unless a file is named.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from facealbedo.assets.provenance import checkout
 from tests.robustness import kills, strange_models, strange_parameters, trials
 from tests.robustness.strange_photos import strange_photos
 from tests.robustness.trial import ROOT, Findings
@@ -33,12 +34,13 @@ OUTPUT = ROOT / "docs" / "benchmarks" / "robustness.json"
 def main() -> int:
     """Run the parts, write the numbers, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=20, help="kills of each pipeline")
-    parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser.add_argument("--kills", type=int, default=10, help="kills of each pipeline")
+    parser.add_argument("--output", type=Path)
     parser.add_argument("--only", nargs="*", help="parts to run")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    parts = json.loads(options.output.read_text())["parts"] if options.output.is_file() else {}
+    load, began = os.getloadavg()[0], time.monotonic()
+    parts: dict[str, dict[str, Any]] = {}
     for name, part in _parts(options.kills).items():
         if options.only and name not in options.only:
             continue
@@ -46,14 +48,19 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             parts[name] = part(Path(folder) / "work") | {"seconds": round(time.monotonic() - started)}
         logger.info("%s: %s", name, parts[name])
-        _write(options.output, parts)
-    return 1 if _total(parts)["defects"] else 0
-
-
-def _write(path: Path, parts: dict[str, dict[str, Any]]) -> None:
-    machine = {"cpus": os.cpu_count(), "python": platform.python_version()}
-    report = {"command": "make robustness", "machine": machine, **_total(parts), "parts": parts}
-    path.write_text(json.dumps(report, indent=2) + "\n")
+    report = {
+        "command": "make robustness",
+        "commit": (checkout() or {}).get("commit"),
+        "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "load_before": round(load, 1)},
+        "network": "cut off from every pipeline that was killed" if kills.network_is_cut() else "could not be cut off",
+        "seconds": round(time.monotonic() - began),
+        **_total(parts),
+        "parts": parts,
+    }
+    output = options.output or (None if options.only else OUTPUT)
+    if output:
+        output.write_text(json.dumps(report, indent=2) + "\n")
+    return 1 if report["defects"] else 0
 
 
 def _parts(count: int) -> dict[str, Callable[[Path], dict[str, Any]]]:
@@ -98,10 +105,8 @@ def _killed(name: str, work: Path, count: int) -> dict[str, Any]:
 
 
 def _total(parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    sums = {
-        key: sum(part.get(key, 0) for part in parts.values())
-        for key in ("inputs", "kills", "crashes", "photos_lost", "seconds")
-    }
+    names = ("inputs", "kills", "crashes", "photos_lost")
+    sums = {key: sum(part.get(key, 0) for part in parts.values()) for key in names}
     return {**sums, "defects": sum(len(part["defects"]) for part in parts.values())}
 
 

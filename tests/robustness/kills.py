@@ -7,6 +7,8 @@ import importlib
 import os
 import random
 import signal
+import socket
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -85,6 +87,21 @@ def cut_network() -> bool:
     """Leave this process without any network, its own loopback included; return whether the system let it."""
     # The numbers are CLONE_NEWNET, which root may ask for, and CLONE_NEWUSER, which lets others ask for it.
     return any(ctypes.CDLL(None).unshare(flags) == 0 for flags in (0x40000000, 0x50000000))
+
+
+def network_is_cut() -> bool:
+    """Whether children really are without a network: no other machine has a route, and no interface is up."""
+
+    def look() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
+            try:
+                channel.connect(("192.0.2.1", 9))  # sends nothing; fails where there is no route
+            except OSError:
+                return
+        raise RuntimeError("there is a route to other machines")
+
+    with tempfile.TemporaryDirectory() as folder:
+        return wait(in_child(look, Path(folder) / "log.txt"), 60) == 0
 
 
 def in_child(work: Callable[[], None], log: Path) -> int:
