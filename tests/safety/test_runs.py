@@ -14,6 +14,7 @@ from facealbedo.core.export.report import FaceRow
 from facealbedo.core.export.sheet import build_index
 from facealbedo.datasets.face_folders import write_face_folder
 from facealbedo.datasets.files import FileFolderDataset
+from facealbedo.evaluation.reports import page, table_html
 from tests.robustness import trials
 from tests.robustness.strange_places import HOSTILE_NAMES
 from tests.robustness.trial import good_photo, run
@@ -43,6 +44,19 @@ def test_pages_escape_every_name_and_reason() -> None:
     assert reader.found == []
     assert "<script>alert(0)" not in page
     assert "<img src=x" not in page
+
+
+def test_the_pages_of_an_evaluation_escape_people_reasons_and_methods() -> None:
+    names = [name.decode("utf-8", "replace") for name in HOSTILE_NAMES.values()]
+    refused = [{"person": name, "photo": name, "reason": name} for name in names]
+    facts = {"set": "portraits", "size": "small", "people": 1, "photos": 1, "code": "0", "not_reconstructed": refused}
+    table = {name: {"mean": {"psnr": {"value": 1.0, "low": 0.0, "high": 2.0}}} for name in names}
+    content = page("<script>alert(0)</script>", facts, [("<img src=x>", table_html(table, ["psnr"]))])
+    reader = trials.PageReader()
+    reader.feed(content)
+    assert reader.found == []
+    assert "<script>alert(0)" not in content
+    assert "<img src=x" not in content
 
 
 def test_a_whole_run_passes_with_the_network_cut_off(tmp_path: Path) -> None:
