@@ -160,7 +160,7 @@ def report_fair(params: EvaluateParams) -> Report:
 def compare_with_reference(
     params: EvaluateParams, metrics: Mapping[str, Any], reference: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """Return the gate's lines; none when the reference has nothing of this size.
+    """Return the gate's lines; none when nothing is gated, or the reference has nothing of this size.
 
     Raises:
         EvaluationError: the reference is of another set; a gated method was not measured.
