@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from facealbedo.core.colour import ITA_GROUPS, linear_to_srgb
+from facealbedo.core.errors import FaceAlbedoError
 from facealbedo.core.evaluate.methods import select_methods
 from facealbedo.core.evaluate.perceptual import lpips_objection
 from facealbedo.core.face_model.skin import skin_colour
@@ -18,7 +19,7 @@ from facealbedo.core.metrics.fair import score_fair
 from facealbedo.core.metrics.masks import EvaluationError
 from facealbedo.evaluation.fair import read_fair
 from facealbedo.evaluation.multilight import list_people, measure_people, multilight_metrics
-from facealbedo.evaluation.portraits import measure_portrait, portrait_metrics
+from facealbedo.evaluation.portraits import measure_portrait, portrait_metrics, portrait_sources
 from facealbedo.evaluation.subjects import Laboratory, read_weights
 from facealbedo.fabricated import fabricated_portrait
 
@@ -71,6 +72,31 @@ def test_fair_names_what_is_missing_or_wrong(fair: Path) -> None:
         score_fair([])
 
 
+def test_fair_tables_masks_and_arrays_must_be_whole(fair: Path) -> None:
+    np.save(fair / "truth" / "II.npy", np.zeros((SIZE, SIZE)))
+    with pytest.raises(EvaluationError, match=r"II\.npy has shape \(32, 32\); expected \[height, width, 3\]"):
+        read_fair(fair)
+    (fair / "truth" / "II.npy").unlink()
+    (fair / "masks" / "skin.png").rename(fair / "masks" / "I.png")
+    with pytest.raises(EvaluationError, match="there is no mask"):
+        read_fair(fair)
+    (fair / "masks" / "I.png").write_bytes(encode_png_values(torch.ones(1, SIZE // 2, SIZE)))
+    with pytest.raises(EvaluationError, match="FAIR case I: mask and truth: sizes differ"):
+        read_fair(fair)
+    (fair / "cases.csv").write_text("case,subject\nI,p\n")
+    with pytest.raises(EvaluationError, match="needs the columns case and person"):
+        read_fair(fair)
+    (fair / "cases.csv").unlink()
+    with pytest.raises(EvaluationError, match=r"there is no .*cases\.csv"):
+        read_fair(fair)
+
+
+def test_an_empty_mask_is_no_silent_average(fair: Path) -> None:
+    (fair / "masks" / "III.png").write_bytes(encode_png_values(torch.zeros(1, SIZE, SIZE)))
+    with pytest.raises(EvaluationError, match="empty mask: nothing of the region to measure is visible"):
+        score_fair(read_fair(fair))
+
+
 def test_srgb_codes_saved_as_linear_arrays_are_named(fair: Path) -> None:
     for group, melanin in zip(ITA_GROUPS, MELANIN.tolist(), strict=True):
         np.save(fair / "truth" / f"{group.name}.npy", linear_to_srgb(skin(melanin)).permute(1, 2, 0).numpy())
@@ -82,6 +108,19 @@ def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
     assert read_weights({}) == {}
     with pytest.raises(EvaluationError, match=r"default: .*missing"):
         read_weights({"default": str(tmp_path / "missing.safetensors")})
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(b"no weights at all")
+    with pytest.raises(EvaluationError, match="the weights of default cannot be used: "):
+        select_methods([], read_weights({"default": str(damaged)}))
+    with pytest.raises(EvaluationError, match="weights cannot be called prior: that is a baseline"):
+        select_methods([], {"prior": b""})
+
+
+def test_a_folder_of_portraits_must_hold_photos(tmp_path: Path) -> None:
+    with pytest.raises(FaceAlbedoError, match="there is no file or folder"):
+        portrait_sources(str(tmp_path / "nothing"), 10)
+    with pytest.raises(FaceAlbedoError, match="holds no photos"):
+        portrait_sources(str(tmp_path), 10)
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,10 @@ from facealbedo.core.metrics.masks import EvaluationError
 
 Row = Mapping[str, Any]
 # Columns of the page's tables, by what they are about.
-_TOPICS: Mapping[str, tuple[str, ...]] = {
-    "albedo": ("delta_e_aligned", "delta_e", "relative_l1_aligned", "relative_l1", "delta_e_seen", "delta_e_unseen"),
+TOPICS: Mapping[str, tuple[str, ...]] = {
+    "albedo": (
+        "delta_e_aligned", "delta_e", "relative_l1_aligned", "relative_l1", "delta_e_seen", "delta_e_unseen", "mae_255",
+    ),
     "relit views": ("relight_psnr", "relight_psnr_aligned", "relight_ssim", "relight_l1"),
     "tone": ("ita_error", "ita_error_aligned"),
     "light that stayed": ("light_correlation", "left_right_error", "bs_error"),
@@ -27,8 +29,12 @@ _TOPICS: Mapping[str, tuple[str, ...]] = {
         "feature_detail_correlation",
         "skin_detail_true",
         "skin_detail_correlation",
+        "skin_detail_kept",
+        "feature_detail_kept",
     ),
-}
+    "agreement with the photo": ("l1", "psnr", "ssim", "lpips", "identity_cosine"),
+    "spread over lights": ("spread", "relative_spread"),
+}  # fmt: skip
 _STRATUM_COLUMNS = (
     "delta_e_aligned", "delta_e", "relight_psnr", "relight_psnr_aligned", "ita_error", "marks_kept",
     "feature_detail_correlation",
@@ -40,6 +46,7 @@ h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin-top: 2.2rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .8rem; text-align: right; border-bottom: 1px solid #8884; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } .best { font-weight: 700; }
+nav { columns: 24rem; } nav a { display: block; } a { color: inherit; }
 small { opacity: .7; } .scroll { overflow-x: auto; } img { max-width: 100%; display: block; margin: .4rem 0 1.4rem; }
 """
 
@@ -163,6 +170,15 @@ def geometry_metrics(reports: Sequence[Mapping[str, Any]], facts: Mapping[str, A
     return {"set": "geometry", **facts, **outcome(rows), "tables": {"fitted": {"fit": summary}}, "groups": groups}
 
 
+def topic_sections(tables: Mapping[str, Mapping[str, Any]], prefix: str = "") -> list[tuple[str, str]]:
+    """Return a titled table for each topic that the tables say something about."""
+    return [
+        ((prefix + title).capitalize(), table_html(tables, names))
+        for title, names in TOPICS.items()
+        if any(name in row["mean"] for row in tables.values() for name in names)
+    ]
+
+
 def table_html(tables: Mapping[str, Mapping[str, Any]], metrics: Sequence[str], part: str = "mean") -> str:
     """Return a table: a row a method, a column a metric, with 95 % intervals."""
     columns = [name for name in metrics if tables and all(name in row[part] for row in tables.values())]
@@ -227,8 +243,7 @@ def relit_page(metrics: Mapping[str, Any], pictures: Mapping[str, Path], plot_pn
     columns = list(METRICS)
     strata = metrics["strata"]
     sections = [
-        *((f"Whole pipeline from the photo: {title}", table_html(fitted, names)) for title, names in _TOPICS.items()),
-        *((f"With true geometry: {title}", table_html(true, names)) for title, names in _TOPICS.items()),
+        *topic_sections(fitted, "whole pipeline from the photo: "),
         *(
             (f"{name.capitalize()} skin, {part['people']} people", table_html(part["methods"], _STRATUM_COLUMNS))
             for name, part in strata.items()
@@ -239,6 +254,7 @@ def relit_page(metrics: Mapping[str, Any], pictures: Mapping[str, Path], plot_pn
             (f"{METRICS[name].label} by ITA group, whole pipeline", group_table_html(fitted, name))
             for name in ("delta_e_aligned", "relight_psnr", "ita_error")
         ),
+        *topic_sections(true, "with true geometry: "),
         (f"All measures of {metrics['oracle_of']} with oracles", table_html(metrics["oracles"], columns)),
         ("Minus the prior alone, photo by photo", table_html(metrics["minus_prior"], columns)),
         ("By ITA group", _image(plot_png)),
@@ -258,13 +274,25 @@ def page(title: str, metrics: Mapping[str, Any], sections: Sequence[tuple[str, s
         f"{html.escape(item['reason'])}</li>"
         for item in refused
     )
-    body = "".join(f"<h2>{html.escape(name)}</h2>{content}" for name, content in sections)
+    contents = "".join(f'<a href="#s{number}">{html.escape(name)}</a>' for number, (name, _) in enumerate(sections))
+    body = "".join(
+        f'<h2 id="s{number}">{html.escape(name)}</h2>{content}' for number, (name, content) in enumerate(sections)
+    )
     counts = f"{metrics['people']} people, {metrics['photos']} photos, {len(refused)} not reconstructed"
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{_STYLE}</style><h1>{html.escape(title)}</h1><p>{counts}. Intervals: 95 % bootstrap over people. "
-        f"Bold: best of its column.</p><ul>{notes}</ul>{body}</html>\n"
+        f"Bold: best of its column.</p><ul>{notes}</ul><nav>{contents}</nav>{body}</html>\n"
     )
+
+
+def counts_html(counts: Mapping[str, Mapping[str, int]]) -> str:
+    """Return a table of how many faces came out in each ITA group, a row a method."""
+    head = "".join(f"<th>{group.name} {group.label}</th>" for group in ITA_GROUPS)
+    body = ""
+    for method, row in counts.items():
+        body += f"<tr><td>{html.escape(method)}</td>" + "".join(f"<td>{row[g.name]}</td>" for g in ITA_GROUPS) + "</tr>"
+    return f'<div class="scroll"><table><tr><th></th>{head}</tr>{body}</table></div>'
 
 
 def pictures_html(pictures: Mapping[str, Path]) -> str:

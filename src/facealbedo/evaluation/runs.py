@@ -16,12 +16,12 @@ from facealbedo.core.evaluate.path_tracer import TraceConfig
 from facealbedo.core.evaluate.plots import bar_figure, figure_to_png, group_figure
 from facealbedo.core.evaluate.relit_files import config_hash
 from facealbedo.core.evaluate.relit_set import RelitConfig
-from facealbedo.core.evaluate.summary import METRICS
 from facealbedo.core.metrics.fair import score_fair
 from facealbedo.core.metrics.masks import EvaluationError
 from facealbedo.evaluation import multilight, portraits, relit
 from facealbedo.evaluation.fair import read_fair
 from facealbedo.evaluation.reports import (
+    counts_html,
     geometry_metrics,
     load_measured,
     page,
@@ -29,6 +29,7 @@ from facealbedo.evaluation.reports import (
     relit_metrics,
     relit_page,
     table_html,
+    topic_sections,
     truth_hash,
 )
 from facealbedo.evaluation.subjects import Laboratory, code_hash, read_weights
@@ -84,8 +85,15 @@ def report_relit(params: EvaluateParams, people: Folders, measured: Folders) -> 
     metrics = relit_metrics(reports, facts(params, people))
     fitted = metrics["tables"]["fitted"]
     figure = group_figure(fitted, ("delta_e_aligned", "relight_psnr", "ita_error"))
-    pictures = _shown(names, measured)
+    captions = {report["name"]: _caption(report) for report in reports}
+    pictures = {captions[name]: path for name, path in _shown(names, measured).items()}
     return metrics, relit_page(metrics, pictures, figure_to_png(figure)).encode(), figure
+
+
+def _caption(report: Mapping[str, Any]) -> str:
+    """Say who a person is: group and marks."""
+    row = report["rows"][0]
+    return f"{report['name']}: group {row['group']}, {', '.join(row['marks']).replace('_', ' ') or 'plain skin'}"
 
 
 def report_geometry(params: EvaluateParams, people: Folders, measured: Folders) -> Report:
@@ -135,9 +143,9 @@ def report_portraits(params: EvaluateParams, measured: Folders) -> Report:
     """Return metrics, page and plot of `portraits`."""
     names = [source.id for source in portraits.portrait_sources(params.portraits, params.max_portraits)]
     metrics = portraits.portrait_metrics(load_measured(measured, names), facts(params, None))
-    return _simple_report(
-        "portraits", metrics, ("psnr", "light_correlation", "identity_cosine"), _shown(names, measured)
-    )
+    counts = [("Faces by estimated ITA group", counts_html(metrics["ita_distribution"]))]
+    plotted = ("psnr", "light_correlation", "identity_cosine")
+    return _simple_report("portraits", metrics, plotted, counts, _shown(names, measured))
 
 
 def report_fair(params: EvaluateParams) -> Report:
@@ -210,10 +218,14 @@ def _shown(names: Sequence[str], measured: Folders) -> dict[str, Path]:
 
 
 def _simple_report(
-    title: str, metrics: dict[str, Any], plotted: tuple[str, ...], pictures: Mapping[str, Path] | None = None
+    title: str,
+    metrics: dict[str, Any],
+    plotted: tuple[str, ...],
+    more: Sequence[tuple[str, str]] = (),
+    pictures: Mapping[str, Path] | None = None,
 ) -> Report:
     tables = metrics["tables"]["fitted"]
-    sections = [("All", table_html(tables, list(METRICS)))]
+    sections = [*topic_sections(tables), *more]
     if pictures:
         caption = "Pictures: photo, then for " + ", ".join(tables) + " the render over the photo and the albedo"
         sections.append((caption, pictures_html(pictures)))

@@ -10,6 +10,7 @@ from facealbedo.core.metrics.masks import EvaluationError
 GATED = ("worst_group", "bias")
 # What decides which people a set has.
 _SAME = ("config", "people")
+_NO_INTERVAL = 1e-3
 
 
 def gate(metrics: Mapping[str, Any], reference: Mapping[str, Any], methods: list[str]) -> list[dict[str, Any]]:
@@ -39,18 +40,32 @@ def gate(metrics: Mapping[str, Any], reference: Mapping[str, Any], methods: list
         known = reference.get("tables", {}).get("fitted", {}).get(method)
         for name in GATED if known else ():
             value = metrics["tables"]["fitted"][method]["tone"][name]["value"]
-            before = known["tone"][name]
+            before = known["tone"][name]["value"]
+            limit = before + _margin(known, name)
             lines.append(
                 {
                     "method": method,
                     "number": name,
                     "value": value,
-                    "reference": before["value"],
-                    "limit": before["high"],
-                    "passed": value <= before["high"],
+                    "reference": before,
+                    "limit": limit,
+                    "passed": value <= limit,
                 }
             )
     return lines
+
+
+def _margin(known: Mapping[str, Any], name: str) -> float:
+    """Return how far above the reference its interval reaches.
+
+    People are drawn anew within their groups; groups of one person give no interval. Then that of the mean error over
+    all people stands in.
+    """
+    margin = known["tone"][name]["high"] - known["tone"][name]["value"]
+    if margin > _NO_INTERVAL:
+        return float(margin)
+    overall = known["mean"]["ita_error"]
+    return float(overall["high"] - overall["value"])
 
 
 def check_gate(lines: list[dict[str, Any]]) -> None:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from facealbedo.core.errors import FaceAlbedoError
 from facealbedo.core.evaluate.optimised import optimised_albedo
 from facealbedo.core.fit.light import openness_shading
 from facealbedo.core.metrics.masks import EvaluationError
@@ -107,7 +108,7 @@ def select_methods(names: Sequence[str], weights: Mapping[str, bytes]) -> dict[s
     """Return the baselines of these names, then one method for each weights file.
 
     Raises:
-        EvaluationError: an unknown baseline, or weights under a baseline's name.
+        EvaluationError: an unknown baseline, weights under a baseline's name, or weights that cannot be read.
     """
     unknown = [name for name in names if name not in BASELINES]
     if unknown:
@@ -115,9 +116,13 @@ def select_methods(names: Sequence[str], weights: Mapping[str, bytes]) -> dict[s
     taken = [name for name in weights if name in BASELINES]
     if taken:
         raise EvaluationError(f"weights cannot be called {', '.join(taken)}: that is a baseline")
-    return {name: BASELINES[name] for name in names} | {
-        name: network_method(content) for name, content in weights.items()
-    }
+    methods = {name: BASELINES[name] for name in names}
+    for name, content in weights.items():
+        try:
+            methods[name] = network_method(content)
+        except FaceAlbedoError as error:
+            raise EvaluationError(f"the weights of {name} cannot be used: {error}") from error
+    return methods
 
 
 def network_method(weights: bytes) -> Method:

@@ -84,12 +84,12 @@ def vitiligo(canvas: Canvas, skin: Chromophores) -> Chromophores:
     places = ((32.0, -4.0), (26.0, -76.0), (0.0, -100.0), (22.0, 48.0), (48.0, -45.0), (8.0, 16.0), (58.0, -10.0))
     order = torch.randperm(len(places), generator=canvas.generator).tolist()
     total = torch.zeros_like(skin[0])
-    for index in order[: canvas.count(3, 5)]:
+    for index in order[: canvas.count(2, 4)]:
         x, y = places[index]
         side, both = canvas.side(), canvas.chance(0.6)
         for sign in (side, -side) if both else (side,):
             near = canvas.blob(sign * x, y, 4, 4)
-            patch = canvas.patch(canvas.point(canvas.draw_texel(near)), canvas.uniform(8, 18), 0.34, 0.08)
+            patch = canvas.patch(canvas.point(canvas.draw_texel(near)), canvas.uniform(5, 10), 0.34, 0.1)
             total = torch.maximum(total, patch)
     share = canvas.uniform(0.85, 1.0) * total
     return _both(share * (_WITHOUT_MELANIN - skin[0]).clamp(max=0.0), 0.05 * share)

@@ -42,8 +42,10 @@ def masked_mean(
 
 def box_blur_twice(values: Float[Tensor, "batch channel height width"], size: int) -> Tensor:
     """Two box filters of odd ``size``, borders repeated: close to a Gaussian of variance (size² - 1) / 6."""
-    padded = F.pad(values, (size - 1,) * 4, mode="replicate")
-    return F.avg_pool2d(F.avg_pool2d(padded, size, 1), size, 1)
+    blurred = F.pad(values, (size - 1,) * 4, mode="replicate")
+    for window in ((size, 1), (1, size)) * 2:
+        blurred = F.avg_pool2d(blurred, window, 1)
+    return blurred
 
 
 def gaussian_blur(values: Float[Tensor, "batch channel height width"], size: int, sigma: float) -> Tensor:

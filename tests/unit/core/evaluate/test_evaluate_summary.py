@@ -84,6 +84,21 @@ def test_the_gate_opens_for_chance_and_closes_for_harm() -> None:
         check_gate(worse)
 
 
+def test_groups_of_one_person_take_the_interval_of_the_mean() -> None:
+    def of_one(shift: float) -> dict[str, object]:
+        chosen = [row for row in rows(shift) if str(row["person"]).endswith("0")]
+        return {"config": "a1", "people": 6, "tables": {"fitted": {"quotient": summarise(chosen, by_group=True)}}}
+
+    reference = of_one(0.0)
+    before = reference["tables"]["fitted"]["quotient"]
+    assert before["tone"]["worst_group"]["high"] == before["tone"]["worst_group"]["value"] == pytest.approx(5.5)
+    mean = before["mean"]["ita_error"]
+    worst = gate(of_one(0.1), reference, ["quotient"])[0]
+    assert worst["passed"]
+    assert worst["limit"] == pytest.approx(5.5 + mean["high"] - mean["value"])
+    assert not gate(of_one(3.0), reference, ["quotient"])[0]["passed"]
+
+
 def test_a_reference_of_another_set_is_refused() -> None:
     with pytest.raises(EvaluationError, match=r"of another set \(people differ\)"):
         gate(metrics(0.0), metrics(0.0) | {"people": 6}, ["quotient"])
