@@ -52,7 +52,7 @@ class LossParams(BaseModel):
     light_variation: float = Field(0.5, ge=0, le=1000, description="Total variation of the light map.")
     shading_gain: float = Field(0.01, ge=0, le=1000, description="Size of the full-resolution gain of the shading.")
     gain_colour: float = Field(0.02, ge=0, le=1000, description="Colour of that gain.")
-    pigment: float = Field(0.5, ge=0, le=1000, description="Detail of the albedo against what colours say is pigment.")
+    pigment: float = Field(1.0, ge=0, le=1000, description="Detail of the albedo against what colours say is pigment.")
     confidence: float = Field(0.05, ge=0, le=1000, description="Stated against true error of fabricated faces.")
     true_albedo: float = Field(0.5, ge=0, le=1000, description="Fabricated faces: log albedo.")
     true_aligned: float = Field(1.5, ge=0, le=1000, description="The same after one factor a face.")

@@ -59,7 +59,7 @@ class LossWeights:
     light_variation: float = 0.5
     shading_gain: float = 0.01
     gain_colour: float = 0.02
-    pigment: float = 0.5
+    pigment: float = 1.0
     confidence: float = 0.05
     true_albedo: float = 0.5
     true_aligned: float = 1.5
@@ -187,7 +187,9 @@ def _likelihood_terms(inputs: LossInputs, weights: LossWeights) -> dict[str, Flo
     hidden = 1 - seen.uv_visibility
     found = {
         "prior": lambda: albedo.albedo_to_prior_loss(albedo_srgb, linear_to_srgb(prior), mask, weights.prior_width),
-        "pigment": lambda: pigment.pigment_loss(log_residual, _pigment(inputs), seen.uv_visibility * mask),
+        "pigment": lambda: pigment.pigment_loss(
+            log_residual, _pigment(inputs), seen.uv_visibility * mask, inputs.face.uv_regions[:, 1:]
+        ),
         "unseen_prior": lambda: albedo.albedo_to_prior_loss(
             albedo_srgb, linear_to_srgb(prior), mask * hidden * mirror_uv(hidden), weights.prior_width
         ),

@@ -14,51 +14,118 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# Detail is what is finer than this part of the atlas.
-DETAIL_SHARE = 1 / 10
+# Detail of skin is what is finer than this part of the atlas; brows and lips are objects, of this size.
+DETAIL_SHARE, FEATURE_SHARE = 1 / 10, 1 / 3
+# Sides of the maps at which the two low passes are made.
+LOW_PASS_PX, FEATURE_LOW_PASS_PX = 256, 64
 # Strength with which the axis is drawn to grey, as a variance of log colour: faces without detail have no axis.
 GREY_VARIANCE = 1e-3
-# Side of the maps at which low passes are made.
-LOW_PASS_PX = 256
+# Trust from which a texel's detail is taken whole.
+BELIEVED = 0.4
+# Longest detail off the line of shading that counts when measuring how usual it is on a face, natural log.
+LONGEST_HUE = 0.2
 
 
 @dataclass(frozen=True)
-class ShadingShares:
-    """How much of the detail along the line of shading counts as pigment too: hair, stubble and pores lie on it.
+class PigmentConfig:
+    """How much of a photo's detail counts as pigment.
 
-    Darker detail on skin may be a pore or a wrinkle, on brows and lips it is hair and seams; brighter detail is nearly
-    always a highlight.
+    Detail along the line of shading is counted in part: hair, stubble and pores lie on it, too. Darker detail on skin
+    may be a pore or a wrinkle, on brows and lips it is hair and seams; brighter detail is nearly always a highlight,
+    except where it takes back a brow that only the prior has.
+
+    Detail off that line is softly limited in length: in light of several colours there is more than one line. The less
+    of it a face has, the more certain is its light to have one colour, and the longer a mole's or freckle's may be.
+
+    Attributes:
+        darker_skin, brighter_skin, darker_features, brighter_features: shares of detail along the line.
+        hue_skin: longest off the line on faces with much of it, natural log; hue_clear: how much more on faces with
+            none; hue_usual: the mean length at which that ends; hue_features: longest on brows and lips.
     """
 
-    darker_skin: float = 0.35
-    brighter_skin: float = 0.10
+    darker_skin: float = 0.2
+    brighter_skin: float = 0.05
     darker_features: float = 1.0
-    brighter_features: float = 0.3
+    brighter_features: float = 0.7
+    hue_skin: float = 0.04
+    hue_clear: float = 0.2
+    hue_usual: float = 0.03
+    hue_features: float = 0.2
 
 
 def pigment_detail(
     log_ratio: Float[Tensor, "batch 3 height width"],
+    log_prior: Float[Tensor, "batch 3 height width"],
     trust: Float[Tensor, "batch 1 height width"],
     skin: Float[Tensor, "skin_batch 1 height width"],
     features: Float[Tensor, "feature_batch 1 height width"],
-    shares: ShadingShares | None = None,
+    config: PigmentConfig | None = None,
 ) -> Float[Tensor, "batch 3 height width"]:
     """Return the part of the detail of log(texture / (shading x prior)) that is taken for pigment.
 
     Args:
         log_ratio: of each texel; only its detail is looked at.
+        log_prior: logarithm of the prior's albedo.
         trust: of each texel.
         skin: bare skin, where the line of shading is measured.
-        features: 1 on brows and lips.
-        shares: of the detail along that line.
+        features: brows and lips, 1 inside.
+        config: how much counts.
     """
-    kept = shares or ShadingShares()
-    detail = fine_part(log_ratio, trust)
-    axis = shading_axis(detail, trust * skin)[:, :, None, None]
+    settings = config or PigmentConfig()
+    axis = shading_axis(fine_part(log_ratio, trust), trust * skin)[:, :, None, None]
+    detail = detail_part(log_ratio, trust, features)
     along = (detail * axis).sum(1, keepdim=True)
-    darker = kept.darker_skin + (kept.darker_features - kept.darker_skin) * features
-    brighter = kept.brighter_skin + (kept.brighter_features - kept.brighter_skin) * features
-    return detail - axis * along + torch.where(along < 0, darker, brighter) * axis * along
+    inside = wholly(features)
+    hue = _limited_hue(detail - axis * along, trust * skin, inside, settings)
+    whole = torch.ones_like(trust)
+    stock = -((log_prior - _wide_part(log_prior, whole)) * axis).sum(1, keepdim=True).clamp(max=0) * inside
+    return hue + axis * _pigment_along(along, stock, inside, settings)
+
+
+def _limited_hue(
+    off: Float[Tensor, "batch 3 height width"], skin: Tensor, features: Tensor, settings: PigmentConfig
+) -> Float[Tensor, "batch 3 height width"]:
+    """Softly limit detail off the line of shading."""
+    length = off.square().sum(1, keepdim=True).clamp(min=1e-10).sqrt()
+    area = skin.sum((1, 2, 3), keepdim=True).clamp(min=1.0)
+    usual = (length.clamp(max=LONGEST_HUE) * skin).sum((1, 2, 3), keepdim=True) / area
+    on_skin = settings.hue_skin + settings.hue_clear * torch.exp(-((usual / settings.hue_usual) ** 2))
+    longest = on_skin + (settings.hue_features - on_skin).clamp(min=0) * features
+    return off * (longest * torch.tanh(length / longest) / length)
+
+
+def _pigment_along(
+    along: Float[Tensor, "batch 1 height width"], stock: Tensor, features: Tensor, settings: PigmentConfig
+) -> Float[Tensor, "batch 1 height width"]:
+    """Return what counts of detail along the line; ``stock``: how much darker the prior's own features are."""
+    darker = settings.darker_skin + (settings.darker_features - settings.darker_skin) * features
+    brighter = settings.brighter_skin + (settings.brighter_features - settings.brighter_skin) * features
+    taken_back = torch.minimum(along.clamp(min=0), stock)
+    return torch.where(along < 0, darker * along, taken_back + brighter * (along - taken_back))
+
+
+def wholly(features: Tensor) -> Tensor:
+    """Return the soft region widened so that its inside is 1 to the edge."""
+    return (2 * features).clamp(max=1)
+
+
+def believed(trust: Tensor) -> Tensor:
+    """Return the part of a texel's detail that is taken, by its trust: a fully seen one's is taken whole."""
+    return (trust / BELIEVED).clamp(max=1)
+
+
+def detail_part(
+    values: Float[Tensor, "batch 3 height width"],
+    trust: Float[Tensor, "batch 1 height width"],
+    features: Float[Tensor, "feature_batch 1 height width"],
+) -> Tensor:
+    """Return values less their low pass over trusted texels, a wider one on brows and lips; 0 without trust."""
+    low = torch.lerp(coarse_part(values, trust), _wide_part(values, trust), wholly(features))
+    return (values - low) * (trust > 0.05)
+
+
+def _wide_part(values: Tensor, trust: Tensor) -> Tensor:
+    return coarse_part(values, trust, FEATURE_SHARE, FEATURE_LOW_PASS_PX)
 
 
 def fine_part(values: Float[Tensor, "batch 3 height width"], trust: Float[Tensor, "batch 1 height width"]) -> Tensor:
@@ -67,14 +134,17 @@ def fine_part(values: Float[Tensor, "batch 3 height width"], trust: Float[Tensor
 
 
 def coarse_part(
-    values: Float[Tensor, "batch 3 height width"], trust: Float[Tensor, "batch 1 height width"]
+    values: Float[Tensor, "batch 3 height width"],
+    trust: Float[Tensor, "batch 1 height width"],
+    share: float = DETAIL_SHARE,
+    low_pass_px: int = LOW_PASS_PX,
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Return the low pass of values over trusted texels; large maps are filtered at a lower resolution."""
-    factor = max(values.shape[-1] // LOW_PASS_PX, 1)
+    """Return the low pass of values over trusted texels; maps larger than ``low_pass_px`` are filtered at that size."""
+    factor = max(values.shape[-1] // low_pass_px, 1)
     weighted, weight = values * trust, trust
     if factor > 1:
         weighted, weight = (torch.nn.functional.avg_pool2d(image, factor) for image in (weighted, weight))
-    size = 2 * max(int(weighted.shape[-1] * DETAIL_SHARE) // 4, 1) + 1
+    size = 2 * max(int(weighted.shape[-1] * share) // 4, 1) + 1
     low = _box_twice(weighted, size) / _box_twice(weight, size).clamp(min=0.05)
     if factor > 1:
         low = torch.nn.functional.interpolate(low, size=values.shape[-2:], mode="bilinear", align_corners=False)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from facealbedo.core.colour import linear_to_srgb, srgb_to_linear
 from facealbedo.core.networks.paper import PaperNet
-from facealbedo.core.networks.pigment import pigment_detail
+from facealbedo.core.networks.pigment import believed, pigment_detail
 from facealbedo.core.networks.records import RefinerInput, RefinerOutput
 from facealbedo.core.networks.unet import RefinementUNet
 from facealbedo.core.render.uv import mirror_uv
@@ -170,9 +170,9 @@ class ResidualRefiner(Refiner):
     def detail(
         self, face: RefinerInput
     ) -> tuple[Float[Tensor, "batch 3 height width"], Float[Tensor, "batch 3 height width"]]:
-        """Return the log-quotient and its pigment, both times the trust."""
-        ratio, trust = log_ratio(face, self.max_log_ratio), face.observation.uv_visibility
-        return ratio * trust, face_pigment(face, ratio) * trust
+        """Return the log-quotient and its pigment, both times the belief in each texel."""
+        ratio, belief = log_ratio(face, self.max_log_ratio), believed(face.observation.uv_visibility)
+        return ratio * belief, face_pigment(face, ratio) * belief
 
     def interpret(self, face: RefinerInput, *raw: Tensor) -> RefinerOutput:
         """Compose prior, gated quotient and the network's change."""
@@ -183,12 +183,12 @@ class ResidualRefiner(Refiner):
         change = self.max_log_change * torch.tanh(change / self.max_log_change)
         taken = gates[:, :1] * pigment + gates[:, 1:] * (quotient - pigment)
         residual = taken + change
-        visibility = face.observation.uv_visibility
-        gain = MAX_LOG_GAIN * torch.tanh(gain / MAX_LOG_GAIN) * visibility
+        belief = believed(face.observation.uv_visibility)
+        gain = MAX_LOG_GAIN * torch.tanh(gain / MAX_LOG_GAIN) * belief
         log_gain = quotient - taken + gain if self.shading_gain else torch.zeros_like(quotient)
         albedo = soft_ceiling(face.prior_albedo * residual.exp()).clamp(min=1e-3)
         light = light * math.pi + face.sh_radiance.reshape(-1, 27, 1, 1)
-        return RefinerOutput(albedo, light, log_gain, gates * visibility, log_variance.clamp(-8, 2))
+        return RefinerOutput(albedo, light, log_gain, gates * belief, log_variance.clamp(-8, 2))
 
 
 def log_quotient(face: RefinerInput, limit: float = 2.0) -> Float[Tensor, "batch 3 height width"]:
@@ -211,7 +211,7 @@ def face_pigment(
     """Return the part of a log ratio that is taken for pigment; constant to gradients."""
     skin, features = face.uv_regions.split((1, 1), dim=1)
     with torch.no_grad():
-        return pigment_detail(ratio, face.observation.uv_visibility, skin, features)
+        return pigment_detail(ratio, _log(face.prior_albedo), face.observation.uv_visibility, skin, features)
 
 
 def soft_ceiling(albedo: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

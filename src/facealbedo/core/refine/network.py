@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from facealbedo.core.networks.pigment import believed
 from facealbedo.core.networks.records import RefinerInput, RefinerOutput
 from facealbedo.core.networks.refiner import Refiner, face_pigment, log_ratio, soft_ceiling
 from facealbedo.core.types import TensorRecord
@@ -49,7 +50,7 @@ def refine_with_network(refiner: Refiner, small: RefinerInput, full: RefinerInpu
     residual = found.uv_albedo.log() - small.prior_albedo.log()
     smooth = residual - _taken(small, limit, found.detail_gates)
     size = (full.prior_albedo.shape[-2], full.prior_albedo.shape[-1])
-    gates = torch.minimum(_enlarged(found.detail_gates, size), full.observation.uv_visibility)
+    gates = torch.minimum(_enlarged(found.detail_gates, size), believed(full.observation.uv_visibility))
     detail = _taken(full, limit, gates)
     albedo = soft_ceiling(full.prior_albedo * (_enlarged(smooth, size) + detail).exp()).clamp(min=DARKEST_ALBEDO)
     confidence = torch.exp(-torch.exp(0.5 * found.log_variance))

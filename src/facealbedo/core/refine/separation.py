@@ -12,13 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from facealbedo.core.networks.pigment import (
-    ShadingShares,
-    coarse_part,
-    fine_part,
-    pigment_detail,
-    shading_axis,
-)
+from facealbedo.core.networks.pigment import PigmentConfig, believed, pigment_detail
 from facealbedo.core.types import UVObservation
 
 DARKEST, DARKEST_ALBEDO = 4e-5, 1e-3
@@ -29,16 +23,13 @@ class SeparationConfig:
     """What is believed.
 
     Attributes:
-        shares: of the detail along the line of shading.
-        hue_share: how much of the smooth change of hue is taken on brows and lips (lipstick); on skin it is mostly the
-            light's, and none is.
+        pigment: what of the photo's detail is pigment.
         max_log_ratio: largest believable |log(texture / (shading x prior))|; more is softly limited.
         mirror_trust: factor on the trust of mirrored texels.
     """
 
-    shares: ShadingShares = ShadingShares()
-    hue_share: float = 0.8
-    max_log_ratio: float = 1.5
+    pigment: PigmentConfig = PigmentConfig()
+    max_log_ratio: float = 2.0
     mirror_trust: float = 0.9
 
 
@@ -64,8 +55,8 @@ def separate_albedo(
     trust = observation.uv_visibility
     ratio = _log(observation.uv_texture) - _log(shading) - _log(prior_albedo)
     ratio = settings.max_log_ratio * torch.tanh(ratio / settings.max_log_ratio)
-    detail = pigment_detail(ratio, trust, skin, features, settings.shares)
-    change = _complete(detail, trust, settings) + settings.hue_share * features * _smooth_hue(ratio, trust, skin)
+    detail = pigment_detail(ratio, _log(prior_albedo), trust, skin, features, settings.pigment)
+    change = _complete(detail, believed(trust), settings)
     return (prior_albedo * change.exp()).clamp(DARKEST_ALBEDO, 1.0)
 
 
@@ -73,18 +64,6 @@ def _complete(detail: Tensor, trust: Tensor, settings: SeparationConfig) -> Tens
     """Own detail where it is seen, the other side's where only that is; none elsewhere. It has no mean, so no seam."""
     other = trust.flip(-1) * settings.mirror_trust
     return detail * trust + detail.flip(-1) * other * (1 - trust)
-
-
-def _smooth_hue(ratio: Tensor, trust: Tensor, skin: Tensor) -> Tensor:
-    """Return the smooth, symmetric change off the line of shading and off grey, faded out beyond what is seen."""
-    axis = shading_axis(fine_part(ratio, trust), trust * skin)[:, :, None, None]
-    off = ratio - axis * (ratio * axis).sum(1, keepdim=True)
-    off = off - off.mean(1, keepdim=True)
-    centre = (off * trust * skin).sum((2, 3), keepdim=True) / (trust * skin).sum((2, 3), keepdim=True).clamp(min=1.0)
-    both = trust + trust.flip(-1)
-    mean = ((off - centre) * trust + ((off - centre) * trust).flip(-1)) / both.clamp(min=1e-3)
-    weight = both.clamp(max=1.0)
-    return coarse_part(mean, weight) * coarse_part(weight.expand_as(mean), torch.ones_like(weight)).clamp(0, 1)
 
 
 def _log(values: Tensor) -> Tensor:

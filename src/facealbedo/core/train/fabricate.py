@@ -57,6 +57,7 @@ class FabricateConfig:
             face's own occlusion, which the embedded one only approximates.
         warp: how far features lie from where the prior has them, atlas widths, standard deviation at most.
         unnoticed: how often the fit misses all layers (brows, beard, hairline) and spatial tones.
+        imagined: how often it finds those of another face instead (a shadow taken for a beard).
         blur_px, noise: of lens and sensor, at most.
         identity_error, pose_error_degrees, shift_error_px: standard deviations of what the fit gets wrong.
         tone_error: standard deviation of the guessed level of melanin and blood, in units of the coefficients.
@@ -80,6 +81,7 @@ class FabricateConfig:
     openness_log: float = 0.3
     warp: float = 0.016
     unnoticed: float = 0.3
+    imagined: float = 0.15
     blur_px: float = 1.1
     noise: float = 0.02
     identity_error: float = 0.1
@@ -315,7 +317,9 @@ class FaceFabricator:
         tone = true.albedo_coeffs[:, :2] + c.tone_error * draw.normal(2)
         # A fit finds part of the spatial coefficients, and says 0 rather than something wrong.
         noticed = draw.uniform(1) * draw.chance(1 - c.unnoticed)[:, None]
-        rest = true.albedo_coeffs[:, 2:] * noticed + 0.2 * draw.normal(true.albedo_coeffs.shape[1] - 2)
+        imagined = draw.chance(c.imagined)[:, None]
+        found = torch.lerp(true.albedo_coeffs[:, 2:] * noticed, true.albedo_coeffs.roll(1, 0)[:, 2:], imagined)
+        rest = found + 0.2 * draw.normal(true.albedo_coeffs.shape[1] - 2)
         rest = torch.cat([rest[:, :-1], torch.zeros_like(rest[:, :1])], dim=1)
         angles = (c.pose_error_degrees * draw.normal(3)).unbind(1)
         rotation = euler_degrees_to_matrix(*angles) @ batch.pose.rotation

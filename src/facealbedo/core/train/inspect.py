@@ -16,8 +16,9 @@ from facealbedo.core.metrics.albedo import albedo_errors
 from facealbedo.core.metrics.image import masked_psnr, masked_ssim
 from facealbedo.core.metrics.leakage import detail_kept, left_right_error, light_correlation, log_luminance
 from facealbedo.core.metrics.masks import masked_mean
+from facealbedo.core.networks.pigment import believed
 from facealbedo.core.networks.records import RefinerInput, RefinerOutput
-from facealbedo.core.networks.refiner import Refiner, log_quotient
+from facealbedo.core.networks.refiner import Refiner, log_quotient, log_ratio
 from facealbedo.core.refine.separation import separate_albedo
 from facealbedo.core.train.scene import Scene, Stage, read_atlas
 from facealbedo.core.train.step import render, uv_shading
@@ -93,8 +94,8 @@ def separated(face: RefinerInput) -> RefinerOutput:
     skin, features = face.uv_regions.split((1, 1), dim=1)
     albedo = separate_albedo(face.observation, face.fitted_shading(), face.prior_albedo, skin, features)
     found = _with_fitted_light(face, albedo)
-    change = (albedo / face.prior_albedo).log()
-    return replace(found, uv_log_gain=(log_quotient(face) - change) * face.observation.uv_visibility)
+    left = log_ratio(face) - (albedo / face.prior_albedo).log()
+    return replace(found, uv_log_gain=left * believed(face.observation.uv_visibility))
 
 
 def _with_fitted_light(face: RefinerInput, uv_albedo: Tensor) -> RefinerOutput:
@@ -138,8 +139,8 @@ def photo_measures(stage: Stage, scene: Scene, refined: RefinerOutput) -> dict[s
 def truth_measures(stage: Stage, scene: Scene, refined: RefinerOutput) -> dict[str, Float[Tensor, "face"]]:
     """Measure refined fabricated faces against their albedo: CIEDE2000 and ITA, raw and scaled, and by ITA group.
 
-    ``light_kept`` is the slope of log(albedo / truth) on the fit's log shading; ``leakage`` and ``leakage_of_truth`` are
-    |correlations| as for photos, of the result and of the true albedo: the second is what a perfect result has.
+    ``light_kept`` is the slope of log(albedo / truth) on the fit's log shading; ``leakage`` and ``leakage_of_truth``
+    are |correlations| as for photos, of the result and of the true albedo: the second is what a perfect result has.
     """
     if scene.truth is None:
         raise ValueError("these faces have no truth to compare with")

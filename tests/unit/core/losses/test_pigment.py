@@ -5,7 +5,14 @@ import torch
 from torch.nn.functional import normalize
 
 from facealbedo.core.losses.pigment import pigment_loss
-from facealbedo.core.networks.pigment import ShadingShares, coarse_part, fine_part, pigment_detail, shading_axis
+from facealbedo.core.networks.pigment import (
+    PigmentConfig,
+    coarse_part,
+    detail_part,
+    fine_part,
+    pigment_detail,
+    shading_axis,
+)
 
 B, S = 2, 96
 AXIS = normalize(torch.tensor([0.45, 0.6, 0.66]), dim=0)
@@ -34,24 +41,52 @@ def test_a_face_without_detail_has_a_grey_axis(trust):
 
 
 def test_shading_is_taken_out_and_pigment_kept(trust):
-    """A colour off the line of shading passes whole; along it, highlights and folds keep their shares."""
-    nothing = torch.zeros(1, 1, S, S)
+    """A colour off the line of shading passes; along it, highlights and folds keep their shares."""
+    nothing, evenly = torch.zeros(1, 1, S, S), torch.zeros(B, 3, S, S)
     shade = noise(0) * AXIS[:, None, None]
     spot = torch.zeros(B, 3, S, S)
-    redder = normalize(torch.linalg.cross(AXIS, torch.tensor([1.0, 0.0, 0.0])), dim=0) * 0.3
+    redder = normalize(torch.linalg.cross(AXIS, torch.tensor([1.0, 0.0, 0.0])), dim=0) * 0.1
     spot[:, :, 40:44, 40:44] = redder[:, None, None]
-    none = ShadingShares(0.0, 0.0, 0.0, 0.0)
-    found = pigment_detail(shade + spot, trust, trust, nothing, none)
+    none = PigmentConfig(0.0, 0.0, 0.0, 0.0, hue_clear=10.0)
+    found = pigment_detail(shade + spot, evenly, trust, trust, nothing, none)
     kept = fine_part(spot, trust)
     assert (found - kept).abs().mean() < 0.05 * shade.abs().mean()
     inside = (..., slice(41, 43), slice(41, 43))
-    torch.testing.assert_close(found[inside], kept[inside], atol=0.03, rtol=0)
-    half = pigment_detail(shade, trust, trust, nothing, ShadingShares(0.5, 0.25, 1.0, 1.0))
+    torch.testing.assert_close(found[inside], kept[inside], atol=0.02, rtol=0)
+    shares = PigmentConfig(0.5, 0.25, 1.0, 1.0)
+    half = pigment_detail(shade, evenly, trust, trust, nothing, shares)
     along = (fine_part(shade, trust) * AXIS[:, None, None]).sum(1)
     expected = torch.where(along < 0, 0.5, 0.25) * along
     torch.testing.assert_close((half * AXIS[:, None, None]).sum(1), expected, atol=2e-3, rtol=0)
-    features = pigment_detail(shade, trust, trust, torch.ones(1, 1, S, S), ShadingShares(0.5, 0.25, 1.0, 1.0))
-    torch.testing.assert_close(features, fine_part(shade, trust), atol=2e-3, rtol=0)
+    every = torch.ones(1, 1, S, S)
+    features = pigment_detail(shade, evenly, trust, trust, every, shares)
+    torch.testing.assert_close(features, detail_part(shade, trust, every), atol=4e-3, rtol=0)
+
+
+def test_light_of_two_colours_leaves_no_rainbow(trust):
+    """Where much lies off the line, little of it passes; a lone spot on a face without passes nearly whole."""
+    evenly, nothing = torch.zeros(B, 3, S, S), torch.zeros(1, 1, S, S)
+    off = normalize(torch.linalg.cross(AXIS, torch.tensor([1.0, 0.0, 0.0])), dim=0)[:, None, None]
+    shade = noise(0, 0.5) * AXIS[:, None, None]
+    settings = PigmentConfig(0.0, 0.0)
+    coloured = pigment_detail(shade + noise(1) * off, evenly, trust, trust, nothing, settings)
+    assert coloured.norm(dim=1).max() < 1.1 * settings.hue_skin
+    lone = torch.zeros(B, 1, S, S)
+    lone[..., 40:43, 40:43] = 0.15
+    kept = pigment_detail(shade + lone * off, evenly, trust, trust, nothing, settings)
+    assert (kept * off).sum(1)[:, 41, 41].min() > 0.1
+
+
+def test_a_stock_brow_is_taken_back_where_the_photo_has_none(trust):
+    """The prior's brow is dark and the photo's skin even: the ratio is bright there, and that is no highlight."""
+    brow = torch.zeros(B, 1, S, S)
+    brow[..., 40:46, 30:66] = 1
+    ratio = brow.expand(-1, 3, -1, -1) * 0.8
+    settings = PigmentConfig(brighter_features=0.0)
+    back = pigment_detail(ratio, -ratio, trust, trust * (1 - brow), brow, settings)
+    highlight = pigment_detail(ratio, 0 * ratio, trust, trust * (1 - brow), brow, settings)
+    assert back[:, :, 42, 40:56].min() > 0.5
+    assert highlight[:, :, 42, 40:56].abs().max() < 0.05
 
 
 def test_smooth_light_is_no_detail(trust):
@@ -72,14 +107,13 @@ def test_hidden_texels_count_neither_way(trust):
     hidden[..., :30, :] = 0
     values = noise(3) * AXIS[:, None, None]
     other = torch.where(hidden > 0, values, 5.0)
-    torch.testing.assert_close(
-        pigment_detail(values, hidden, trust, trust * 0), pigment_detail(other, hidden, trust, trust * 0)
-    )
+    found = [pigment_detail(seen, values * 0, hidden, trust, trust * 0) for seen in (values, other)]
+    torch.testing.assert_close(*found)
 
 
 def test_loss_is_zero_at_the_target_and_blind_to_what_is_smooth(trust):
     residual = noise(4) * torch.ones(1, 3, 1, 1)
-    target = fine_part(residual, trust)
-    assert pigment_loss(residual, target, trust).abs().max() < 1e-6
-    assert pigment_loss(residual + 0.5, target, trust).abs().max() < 1e-5
-    assert pigment_loss(residual * 2, target, trust).min() > 0.01
+    target, none = fine_part(residual, trust), trust * 0
+    assert pigment_loss(residual, target, trust, none).abs().max() < 1e-6
+    assert pigment_loss(residual + 0.5, target, trust, none).abs().max() < 1e-5
+    assert pigment_loss(residual * 2, target, trust, none).min() > 0.01

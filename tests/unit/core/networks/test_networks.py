@@ -11,6 +11,7 @@ from facealbedo.core.colour import linear_to_srgb
 from facealbedo.core.lighting.sh import mirror_sh, shading
 from facealbedo.core.networks import PRESETS, NetworkConfig, RefinerInput, build_refiner, log_quotient
 from facealbedo.core.networks.blocks import Upsample
+from facealbedo.core.networks.pigment import believed
 from facealbedo.core.networks.refiner import face_pigment, log_ratio, soft_ceiling
 from facealbedo.core.types import UVObservation
 
@@ -65,8 +66,9 @@ def test_fresh_residual_network_is_prior_and_gated_quotient():
     output = build_refiner(PRESETS["tiny"])(face)
     most, hardly = 1 / (1 + math.exp(-3.0)), 1 / (1 + math.exp(3.0))
     ratio = log_ratio(face)
-    pigment = face_pigment(face, ratio) * face.observation.uv_visibility
-    taken = most * pigment + hardly * (log_quotient(face) - pigment)
+    belief = believed(face.observation.uv_visibility)
+    pigment = face_pigment(face, ratio)
+    taken = belief * (most * pigment + hardly * (ratio - pigment))
     expected = soft_ceiling(face.prior_albedo * torch.exp(taken))
     torch.testing.assert_close(output.uv_albedo, expected.clamp(min=1e-3))
     flat = face.sh_radiance.reshape(2, 27, 1, 1).expand_as(output.uv_illumination)
