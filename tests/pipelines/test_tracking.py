@@ -28,6 +28,7 @@ from facealbedo.params.evaluate import EvaluateParams
 from facealbedo.params.train import TrainParams
 from facealbedo.pipelines.train import create_pipeline
 from facealbedo.training import make_job
+from tests import mlflow_picture
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -161,3 +162,25 @@ def test_a_history_that_was_cut_and_made_again_is_one_history(tmp_path: Path) ->
     assert history["step"].tolist() == [2, 4]
     assert history["loss"].tolist() == [3.0, 2.0]
     assert np.isnan(history["rate"][0])
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_two_runs_stand_side_by_side_in_a_browser(hooks: ProjectHooks, tmp_path: Path) -> None:
+    """MLflow's pages show what differs, on this machine alone, and ask no other."""
+    if mlflow_picture.browser() is None:
+        pytest.skip("needs Chromium, Node.js and playwright-core in tests/node")
+    params = load_params("test")
+    for preset, error in (("default", 2.125), ("paper", 3.25)):
+        chosen = DataCatalog({"params:train": MemoryDataset(params.model_copy(update={"preset": preset}))})
+        hooks.before_pipeline_run({"pipeline_names": ["train"], "env": "test"}, create_pipeline(), chosen)
+        tracking.log_final({"fabricated.delta_e": error})
+        hooks._close("FINISHED")
+    store = tmp_path / "mlflow.db"
+    runs = mlflow_picture.newest_of_each_preset(store)
+    assert [run.data.params["train.preset"] for run in runs] == ["default", "paper"]
+    seen = mlflow_picture.compare(store, runs)
+    assert seen["foreign"] == []
+    for words in ("train.preset", "final/fabricated.delta_e", "2.125", "3.25"):
+        assert words in seen["text"]
+    assert "train.trainer.steps" not in seen["text"]  # the same in both
