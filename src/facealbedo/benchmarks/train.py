@@ -56,10 +56,15 @@ def main() -> None:
     for name in args.presets:
         report[name] = measure_preset(base.model_copy(update={"preset": name}), device, args.steps, args.data)
         sys.stdout.write(f"{name}: {json.dumps(report[name])}\n")
-    args.out.mkdir(parents=True, exist_ok=True)
-    target = args.out / f"train_{report['device'].lower().replace(' ', '_')}.json"
+        # After each preset: what is measured is kept if the next one fails.
+        sys.stdout.write(f"written: {_written(args.out, report)}\n")
+
+
+def _written(folder: Path, report: dict[str, Any]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"train_{report['device'].lower().replace(' ', '_')}.json"
     target.write_text(json.dumps(report, indent=1) + "\n")
-    sys.stdout.write(f"written: {target}\n")
+    return target
 
 
 def load_params(env: str) -> TrainParams:
