@@ -156,11 +156,23 @@ def _timeless(path: Path) -> bytes:
         return json.dumps(content, sort_keys=True).encode()
     if path.suffix == ".jsonl":
         # The newest entry of each photo counts; a run that was killed may have written one twice.
-        newest = {entry.get("photo_id", entry.get("id")): entry for entry in map(json.loads, data.splitlines())}
+        entries = [entry for entry in map(_entry, data.splitlines()) if entry]
+        if any("step" in entry for entry in entries):
+            # Speed and means since the line before, which a training that goes on begins anew: names are compared.
+            return json.dumps(sorted({(entry["step"], name) for entry in entries for name in entry})).encode()
+        newest = {entry.get("photo_id", entry.get("id")): entry for entry in entries}
         return json.dumps(_without_timing(newest), sort_keys=True).encode()
     if path.suffix in {".csv", ".html"}:  # their numbers are the journal's
         return re.sub(rb"\d+\.\d+(e-\d+)?", b"#", data)
     return data
+
+
+def _entry(line: bytes) -> dict:
+    """Return a line of a journal or log; nothing of one that was cut off."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return {}
 
 
 def _without_timing(value: object) -> object:
