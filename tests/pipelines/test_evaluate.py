@@ -14,6 +14,7 @@ from kedro_datasets.json import JSONDataset
 from facealbedo.core.metrics.masks import EvaluationError
 from facealbedo.datasets.face_folders import FaceFoldersDataset
 from facealbedo.datasets.files import BytesDataset
+from facealbedo.evaluation import relit as relit_set
 from facealbedo.evaluation import runs
 from facealbedo.params.evaluate import EvaluateParams, RelitParams, TraceParams
 from facealbedo.pipelines.evaluate import create_pipeline
@@ -64,7 +65,7 @@ def test_a_set_with_people_missing_is_not_measured(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_from_nothing_to_the_gate(tmp_path: Path) -> None:
+def test_from_nothing_to_the_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mitsuba", reason="the path tracer is an optional dependency")
     pytest.importorskip("dlib", reason="the identity network is an optional dependency")
     size = RelitParams(
@@ -113,3 +114,20 @@ def test_from_nothing_to_the_gate(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="worse than the committed reference"):
         SequentialRunner().run(create_pipeline(), again)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "people").rglob("*.npz")} == stamps
+
+    # One method more is measured alone.
+    measured: list[list[str]] = []
+    whole = relit_set.measure_person
+
+    def noting(lab, folder, methods, oracle):
+        measured.append(list(methods))
+        return whole(lab, folder, methods, oracle)
+
+    monkeypatch.setattr(relit_set, "measure_person", noting)
+    more = params.model_copy(update={"methods": ("texture", "prior", "quotient")})
+    nodes = create_pipeline().only_nodes("relit.measure", "relit.report")
+    SequentialRunner().run(nodes, catalog_in(tmp_path, more, {}))
+    assert measured == [["prior"]] * 6
+    both = json.loads((tmp_path / "relit" / "metrics.json").read_text())["tables"]["fitted"]
+    assert list(both) == ["texture", "prior", "quotient"]
+    assert both["texture"] == relit["tables"]["fitted"]["texture"]

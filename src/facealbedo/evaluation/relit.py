@@ -16,7 +16,7 @@ from torch import Tensor
 
 from facealbedo.core.colour import ITA_GROUPS
 from facealbedo.core.evaluate.methods import FittedFace, Method, Separation
-from facealbedo.core.evaluate.pictures import strip
+from facealbedo.core.evaluate.pictures import join_columns, method_column, truth_column
 from facealbedo.core.evaluate.relit_files import (
     config_hash,
     person_from_files,
@@ -42,6 +42,7 @@ from facealbedo.reconstructor import Reconstruction
 Rows = list[dict[str, Any]]
 # Mean maps are kept this small: enough for how far people differ.
 _KEPT_PX = 64
+_TRUTH_COLUMN = "column.png"
 
 
 def person_id(size: str, number: int) -> str:
@@ -92,29 +93,32 @@ def people_of(config: RelitConfig, size: str, people: Mapping[str, Path]) -> lis
     return [people[name] for name in names]
 
 
-def measurement_key(folder: Path, methods: Mapping[str, str]) -> str:
-    """Return what decides a person's measurement: truth, methods and code."""
+def measurement_key(folder: Path, facts: Sequence[str]) -> str:
+    """Return what decides a person's measurement with a method: truth, code and these facts about the method."""
     report = (folder / "report.json").read_bytes()
-    known = json.dumps([hashlib.sha256(report).hexdigest(), sorted(methods.items()), code_hash()])
+    known = json.dumps([hashlib.sha256(report).hexdigest(), list(facts), code_hash()])
     return hashlib.sha256(known.encode()).hexdigest()[:16]
 
 
 @torch.no_grad()
 def measure_person(lab: Laboratory, folder: Path, methods: Mapping[str, Method], oracle: str) -> dict[str, bytes]:
-    """Reconstruct every photo of a person with every method; return rows, mean maps and a strip of pictures as files.
+    """Reconstruct every photo of a person with every method.
 
     Args:
         lab: the reconstructor and the regions.
         folder: of the person.
         methods: by name.
         oracle: the method that is also measured with the true light strength.
+
+    Returns:
+        Files by name: rows, mean maps, and columns of pictures (see `merge_methods`).
     """
     files = read_folder(folder)
     person = at_resolution(person_from_files(files, lab.model, folder.name), SCORE_PX)
     targets = prepare_targets(lab.model, person, lab.score_maps)
     rows: Rows = []
     kept: dict[str, list[Tensor]] = {}
-    picture = b""
+    columns: dict[str, bytes] = {}
     for number in range(len(person.photos)):
         found = lab.reconstruct(files[f"photo_{number}.png"])
         base = {
@@ -131,14 +135,47 @@ def measure_person(lab: Laboratory, folder: Path, methods: Mapping[str, Method],
         rows.extend({**base, "status": "done", **row} for row in new_rows)
         for name, separation in results.items():
             kept.setdefault(name, []).append(separation.uv_albedo)
-        if not picture:
-            picture = strip(person, targets[0], number, results, lab.score_maps)
+        if not columns:
+            columns[_TRUTH_COLUMN] = truth_column(person, targets[0], number, lab.score_maps)
+            for name, separation in results.items():
+                columns[_column_of(name)] = method_column(person, targets[0], separation, lab.score_maps)
     report = {"rows": rows, "spread": _spreads(kept, lab)}
-    return {
-        "report.json": json.dumps(report, indent=1).encode(),
-        "maps.npz": _mean_maps(kept),
-        **({"relit.png": picture} if picture else {}),
-    }
+    return {"report.json": json.dumps(report, indent=1).encode(), "maps.npz": _mean_maps(kept), **columns}
+
+
+def merge_methods(new: Mapping[str, bytes], before: Mapping[str, bytes], order: Sequence[str]) -> dict[str, bytes]:
+    """Add what was measured before to a measurement of other methods, and join the pictures.
+
+    Args:
+        new: of `measure_person`.
+        before: what this function returned for the same person and code; empty when there is nothing.
+        order: the methods that are wanted, in the order of the tables; those of them that ``new`` lacks are taken from
+            ``before``, everything else there is dropped.
+
+    Returns:
+        Files by name.
+    """
+    added = json.loads(new["report.json"])
+    known = json.loads(before["report.json"]) if before else {"rows": [], "spread": {}}
+    measured = {row.get("method") for row in added["rows"]}
+    taken = [name for name in order if name not in measured]
+    rows = added["rows"] + [row for row in known["rows"] if row.get("method") in taken]
+    place = {name: number for number, name in enumerate(order)}
+    rows.sort(key=lambda row: (row["photo"], place.get(row.get("method"), -1)))
+    maps = dict(_unpack(new["maps.npz"]))
+    if before:
+        maps |= {name: value for name, value in _unpack(before["maps.npz"]).items() if name in taken}
+    spread = {name: (added["spread"] | known["spread"]).get(name) for name in order}
+    report = {"rows": rows, "spread": {name: value for name, value in spread.items() if value is not None}}
+    names = [_TRUTH_COLUMN, *(_column_of(name) for name in order)]
+    both = {**before, **new}
+    columns = {name: both[name] for name in names if name in both}
+    picture = {"relit.png": join_columns(list(columns.values()))} if columns else {}
+    return {"report.json": json.dumps(report, indent=1).encode(), "maps.npz": _pack(maps), **columns, **picture}
+
+
+def _column_of(method: str) -> str:
+    return f"column_{method}.png"
 
 
 def _measure_photo(
@@ -191,13 +228,23 @@ def _spreads(kept: Mapping[str, Sequence[Tensor]], lab: Laboratory) -> dict[str,
 
 def _mean_maps(kept: Mapping[str, Sequence[Tensor]]) -> bytes:
     """Mean map of each method over the person's photos, small."""
+    return _pack(
+        {
+            name: F.avg_pool2d(torch.cat(list(maps)).mean(0, keepdim=True), SCORE_PX // _KEPT_PX)[0].half().numpy()
+            for name, maps in kept.items()
+        }
+    )
+
+
+def _pack(maps: Mapping[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
-    small = {
-        name: F.avg_pool2d(torch.cat(list(maps)).mean(0, keepdim=True), SCORE_PX // _KEPT_PX)[0].half().numpy()
-        for name, maps in kept.items()
-    }
-    np.savez_compressed(buffer, **small)  # type: ignore[arg-type]
+    np.savez_compressed(buffer, **maps)  # type: ignore[arg-type]
     return buffer.getvalue()
+
+
+def _unpack(packed: bytes) -> dict[str, np.ndarray]:
+    with np.load(io.BytesIO(packed), allow_pickle=False) as maps:
+        return {name: maps[name] for name in maps.files}
 
 
 def fitted_faces(lab: Laboratory, photos: Sequence[bytes]) -> list[FittedFace]:

@@ -67,15 +67,26 @@ def make_people(params: EvaluateParams, before: Folders) -> Iterator[Files]:
 
 
 def measure_relit(params: EvaluateParams, people: Folders, before: Folders) -> Iterator[Files]:
-    """Yield the measurement of each person that is not measured by this code and these methods."""
+    """Yield the measurement of each person with the methods that it was not measured with by this code.
+
+    A new network is measured alone; what is known of the other methods stays.
+    """
     methods, identities = chosen_methods(params)
     lab = Laboratory(params.detector)
     for folder in relit.people_of(relit_config(params), params.size, people):
-        key = relit.measurement_key(folder, identities | {"oracle": params.oracle, "detector": params.detector})
-        if folder.name in before and _key(before[folder.name]) == key:
+        keys = {
+            name: relit.measurement_key(folder, [identity, str(name == params.oracle), params.detector])
+            for name, identity in identities.items()
+        }
+        known = _keys(before.get(folder.name))
+        if known == keys:
             continue
-        files = relit.measure_person(lab, folder, methods, params.oracle)
-        yield {folder.name: _with_key(files, key)}
+        missing = {name: method for name, method in methods.items() if known.get(name) != keys[name]}
+        measured = relit.measure_person(lab, folder, missing, params.oracle)
+        earlier = relit.read_folder(before[folder.name]) if known else {}
+        files = relit.merge_methods(measured, earlier, list(methods))
+        report = json.loads(files["report.json"]) | {"keys": keys}
+        yield {folder.name: files | {"report.json": json.dumps(report, indent=1).encode()}}
 
 
 def report_relit(params: EvaluateParams, people: Folders, measured: Folders) -> Report:
@@ -237,10 +248,8 @@ def _names(params: EvaluateParams) -> list[str]:
     return [relit.person_id(params.size, number) for number in range(relit_config(params).people)]
 
 
-def _with_key(files: dict[str, bytes], key: str) -> dict[str, bytes]:
-    report = json.loads(files["report.json"]) | {"key": key}
-    return files | {"report.json": json.dumps(report, indent=1).encode()}
-
-
-def _key(folder: Path) -> str | None:
-    return json.loads((folder / "report.json").read_text(encoding="utf-8")).get("key")
+def _keys(folder: Path | None) -> dict[str, str]:
+    """Return the keys of what was measured before, by method; none when there is nothing whole."""
+    if folder is None or not (folder / "report.json").is_file():
+        return {}
+    return dict(json.loads((folder / "report.json").read_text(encoding="utf-8")).get("keys", {}))

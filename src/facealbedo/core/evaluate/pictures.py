@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -13,6 +14,7 @@ from facealbedo.core.colour import srgb_to_linear
 from facealbedo.core.evaluate.methods import Separation
 from facealbedo.core.evaluate.relit_score import ScoreMaps, Target, relight_image, relight_image_of_truth
 from facealbedo.core.evaluate.relit_set import RelitPerson
+from facealbedo.core.imaging.decoding import decode_image
 from facealbedo.core.imaging.encoding import encode_png_srgb
 from facealbedo.core.metrics.albedo import delta_e_map
 
@@ -23,23 +25,31 @@ LARGEST_DELTA_E = 15.0
 Picture = Float[Tensor, "3 tile tile"]
 
 
-def strip(
-    person: RelitPerson, target: Target, number: int, results: Mapping[str, Separation], maps: ScoreMaps
-) -> bytes:
-    """Return a PNG. Upper row: photo, true albedo, then each method's albedo; middle: true relit view and each relit;
-    lower: CIEDE2000 of each albedo map (blue 0, red `LARGEST_DELTA_E`).
-    """
+def truth_column(person: RelitPerson, target: Target, number: int, maps: ScoreMaps) -> bytes:
+    """Return what methods are compared with as a PNG of two columns: the photo; true albedo over true relit view."""
+    nothing = tile(torch.zeros(1, 3, 8, 8))
+    photo = [tile(person.photos[number].image), nothing, nothing]
+    relit = tile(srgb_to_linear(relight_image_of_truth(target)))
+    truth = [tile(person.uv_albedo * (maps.face > 0.02)), relit, nothing]
+    return encode_png_srgb(torch.cat([torch.cat(column, dim=1) for column in (photo, truth)], dim=2))
+
+
+def method_column(person: RelitPerson, target: Target, separation: Separation, maps: ScoreMaps) -> bytes:
+    """Return a PNG of one column: albedo, relit view, CIEDE2000 of the albedo (blue 0, red `LARGEST_DELTA_E`)."""
     cover = (maps.face > 0.02).float()
-    photo = tile(person.photos[number].image)
-    upper = [photo, tile(person.uv_albedo * cover)]
-    middle = [tile(torch.zeros(1, 3, 8, 8)), tile(srgb_to_linear(relight_image_of_truth(target)))]
-    lower = [tile(torch.zeros(1, 3, 8, 8)), tile(torch.zeros(1, 3, 8, 8))]
-    for separation in results.values():
-        upper.append(tile(separation.uv_albedo * cover))
-        middle.append(tile(srgb_to_linear(relight_image(target, separation.uv_albedo))))
-        lower.append(tile(error_colours(separation.uv_albedo, person.uv_albedo) * cover))
-    rows = [torch.cat(row, dim=2) for row in (upper, middle, lower)]
-    return encode_png_srgb(torch.cat(rows, dim=1))
+    tiles = [
+        tile(separation.uv_albedo * cover),
+        tile(srgb_to_linear(relight_image(target, separation.uv_albedo))),
+        tile(error_colours(separation.uv_albedo, person.uv_albedo) * cover),
+    ]
+    return encode_png_srgb(torch.cat(tiles, dim=1))
+
+
+def join_columns(columns: Sequence[bytes]) -> bytes:
+    """Return PNGs of one height side by side as one."""
+    decoded = [decode_image(column) for column in columns]
+    pixels = [image.linear_pixels(0, image.height, 0, image.width) for image in decoded]
+    return encode_png_srgb(torch.from_numpy(np.concatenate(pixels, axis=1)).float().permute(2, 0, 1))
 
 
 def tile(image: Float[Tensor, "1 3 height width"]) -> Picture:
