@@ -19,6 +19,7 @@ from facealbedo.core.colour import linear_to_srgb
 from facealbedo.core.detect import MediapipeDetector
 from facealbedo.core.detect.crop import FaceCrop, crop_face
 from facealbedo.core.face_model.model import FaceModel
+from facealbedo.core.fit.glasses import landmarks_in_atlas
 from facealbedo.core.fit.landmark_groups import MEDIAPIPE478
 from facealbedo.core.fit.landmarks import LandmarkBasis, LandmarkFit, fit_landmarks, landmark_basis
 from facealbedo.core.geometry.projection import project, world_to_view
@@ -75,7 +76,7 @@ def measure_sharpness(folder: Path, count: int = 60, resolution: int = 512) -> d
         means["warped"].add(*_unwrapped(model, fit, _warped(crop, basis, fit), resolution))
         if means["fitted"].faces == count:
             break
-    boxes = feature_boxes(_landmarks_in_atlas(model, resolution))
+    boxes = feature_boxes(landmarks_in_atlas(model, resolution))
     kept = {name: mean.kept_gradient(boxes) for name, mean in means.items()}
     return {"faces": means["fitted"].faces, "gradient_of_mean_over_mean_gradient": kept}
 
@@ -147,14 +148,6 @@ def feature_boxes(landmarks: Float[np.ndarray, "landmark 2"]) -> dict[str, tuple
         edges = np.round(low[:, None] + size[:, None] * np.array(margins)).astype(int)
         boxes[name] = (slice(*edges[0]), slice(*edges[1]))
     return boxes
-
-
-def _landmarks_in_atlas(model: FaceModel, resolution: int) -> Float[np.ndarray, "landmark 2"]:
-    """Return where the landmarks of the surface lie in a texture, texels."""
-    places = torch.zeros(1, model.n_vertices, 3)
-    # A landmark on the seam at the back would have two places; there is none.
-    places[0, model.uv_source, :2] = model.uv
-    return resolution * model.landmarks(places, MEDIAPIPE478.kind)[0, : MEDIAPIPE478.n_surface, :2].numpy()
 
 
 def _warped(crop: FaceCrop, basis: LandmarkBasis, fit: LandmarkFit) -> Tensor:

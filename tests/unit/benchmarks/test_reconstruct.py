@@ -13,7 +13,8 @@ from skimage.io import imsave
 
 from facealbedo.assets import load_face_model
 from facealbedo.benchmarks.reconstruct import measure_run, memory_course
-from facealbedo.benchmarks.sharpness import MeanTexture, _landmarks_in_atlas, feature_boxes
+from facealbedo.benchmarks.sharpness import MeanTexture, feature_boxes
+from facealbedo.core.fit.glasses import landmarks_in_atlas
 from facealbedo.core.render.uv import bake_region
 
 SIZE = 256
@@ -82,7 +83,7 @@ def test_borders_of_holes_count_in_the_figure_of_the_study_alone() -> None:
 
 def test_boxes_hold_the_features_that_they_are_named_for() -> None:
     model = load_face_model()
-    boxes = feature_boxes(_landmarks_in_atlas(model, SIZE))
+    boxes = feature_boxes(landmarks_in_atlas(model, SIZE))
     for name, region in {"eyes": "eye_rims", "lips": "lips", "brows": "brows", "nose": "nostrils"}.items():
         place = bake_region(model, region, SIZE)
         assert place[boxes[name]].sum() > 0.9 * place.sum(), name

@@ -3,7 +3,8 @@
 Tone comes first, from the learned estimator; given the tone, the light follows from the pixels, and then the smaller
 coefficients of the albedo prior. So a face's overall brightness is settled where evidence for it is weighed, not by
 whichever of albedo and light a least-squares fit happens to move. A beard is believed only where light, shade and the
-rest of the prior explain the lower face clearly worse: skin in shade is not hair, least of all where skin is dark.
+rest of the prior explain the lower face clearly worse: skin in shade is not hair, least of all where skin is dark or
+smooth.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from torch import Tensor
 from facealbedo.core.colour import luminance
 from facealbedo.core.face_model.albedo_prior import COEFFICIENT_NAMES, LAYERS, SKIN_COMPONENTS, AlbedoPrior
 from facealbedo.core.face_model.model import FaceModel
+from facealbedo.core.fit.glasses import FRAME_PX, GlassesConfig, GlassesMaps, glasses, glasses_maps
 from facealbedo.core.fit.light import LightFit, LightFitConfig, fit_light, openness_shading
 from facealbedo.core.fit.occluders import OccluderConfig, OccluderMaps, occluder_maps, own_skin
+from facealbedo.core.fit.strands import Coarseness, StrandMaps, coarseness, strand_maps
 from facealbedo.core.fit.tone import Tone, ToneEstimator
 from facealbedo.core.fit.tone_features import (
     CORE,
@@ -57,6 +60,10 @@ class AppearanceConfig:
         independent_texels: how many independent measurements a fully seen face counts for; texels err together.
         beard_evidence: by how many natural units of log likelihood a bearded face must explain the photo better than a
             beardless one before a beard is believed.
+        strand_log: local log contrast of the lower face at which it may be hair; half of it is bare skin's. The
+            smoother the lower face, the more evidence it takes, up to ``smooth_evidence`` more.
+        coarser_log, coarser_evidence: a lower face whose contrast exceeds that of the other skin by more than this log
+            ratio is evidence of itself: so many units for each unit of the log ratio beyond, at most eight.
         beard_channels: weights of red, green, blue in that comparison; they sum to 3. Shade on skin is reddened by
             light from skin to skin, which takes blue from it as hair would; hair takes the red as well.
         light_sd, tint_sd: how far the light's level and colour may be off while beards are compared, natural log, for
@@ -64,6 +71,7 @@ class AppearanceConfig:
         usual_residual: the standard deviation is at least this multiple of the median residual of the beardless face:
             what a face's model errs by elsewhere is no evidence of a beard.
         occluders: when a texel is not the face's own skin.
+        glasses: when frames of glasses are believed.
     """
 
     light: LightFitConfig = LightFitConfig()
@@ -71,11 +79,16 @@ class AppearanceConfig:
     residual_sd: float = 0.20
     independent_texels: float = 150.0
     beard_evidence: float = 4.5
+    strand_log: float = 0.05
+    smooth_evidence: float = 20.0
+    coarser_log: float = 0.3
+    coarser_evidence: float = 20.0
     beard_channels: tuple[float, float, float] = (2.0, 1.0, 0.0)
     light_sd: float = 0.3
     tint_sd: float = 0.1
     usual_residual: float = 1.5
     occluders: OccluderConfig = OccluderConfig()
+    glasses: GlassesConfig = GlassesConfig()
 
 
 @dataclass(frozen=True)
@@ -83,7 +96,8 @@ class AppearanceMaps(TensorRecord):
     """Maps of the face model that every fit at one resolution needs.
 
     * ``openness``: share of the sky seen, 1 outside the atlas; ``core``: where tone and light are read.
-    * ``face``: the landmark oval without eye rims and nostrils. ``occluders``: where hair is looked for.
+    * ``face``: the landmark oval without eye rims and nostrils. ``occluders``: where hair is looked for; ``glasses``:
+      where frames are; ``strands``: where a beard may grow.
     * ``tone_regions``: `CORE` and `REGIONS` at `TONE_RESOLUTION`, flattened.
     """
 
@@ -91,6 +105,8 @@ class AppearanceMaps(TensorRecord):
     core: Float[Tensor, "1 1 height width"]
     face: Float[Tensor, "1 1 height width"]
     occluders: OccluderMaps
+    glasses: GlassesMaps
+    strands: StrandMaps
     tone_regions: Float[Tensor, "region texel"]
 
 
@@ -133,6 +149,8 @@ def appearance_maps(model: FaceModel, openness: Float[Tensor, "vertex"], resolut
         core=region(CORE),
         face=region("face") * (1 - region("eye_rims")) * (1 - region("nostrils")),
         occluders=occluder_maps(model),
+        glasses=glasses_maps(model),
+        strands=strand_maps(model),
         tone_regions=torch.stack([bake_region(model, name, TONE_RESOLUTION).flatten() for name in (CORE, *REGIONS)]),
     )
 
@@ -157,6 +175,7 @@ def fit_appearance(
     """
     settings = config or AppearanceConfig()
     resolution = observation.uv_texture.shape[-1]
+    observation = _without_frames(observation, maps, settings)
     points = _skin_points(observation, maps)
     tone = estimator.estimate(tone_features(points, without_false_white(points, surroundings)))
     coeffs = prior.coeffs_from_tone(tone.log_melanin, tone.log_haemoglobin)
@@ -183,6 +202,16 @@ def fit_appearance(
         log_residual=light.log_residual,
         exposure=(level * weights).sum((1, 2, 3)) / total,
     )
+
+
+def _without_frames(observation: UVObservation, maps: AppearanceMaps, settings: AppearanceConfig) -> UVObservation:
+    """Return the observation with frames of glasses called unseen."""
+    visibility, side = observation.uv_visibility, observation.uv_visibility.shape[-1]
+    frames = glasses(observation.uv_texture, visibility, maps.glasses, settings.glasses)
+    if side < FRAME_PX:
+        frames = F.adaptive_max_pool2d(frames, side)
+    frames = F.interpolate(frames, size=(side, side), mode="bilinear", align_corners=False)
+    return replace(observation, uv_visibility=visibility * (1 - frames))
 
 
 def _skin_points(observation: UVObservation, maps: AppearanceMaps) -> SkinPoints:
@@ -257,17 +286,30 @@ def _fit_coefficients(
         residual_sd=weight.new_full((len(weight), 1), settings.residual_sd),
         light=_light_errors(normals, openness, settings),
     )
-    start = coeffs.index_copy(1, _indices((_BEARD,), coeffs), _beard(coeffs, texels, small, settings))
+    needed = _needed_evidence(coarseness(face.uv_texture, seen, maps.strands), settings)
+    start = coeffs.index_copy(1, _indices((_BEARD,), coeffs), _beard(coeffs, texels, needed, small, settings))
     even = replace(texels, precision=weight.expand_as(observed).flatten(1), light=texels.light[:, :0])
     return _gauss_newton(start, (1.0,) * len(_SMALLER), _SMALLER, even, small, settings)[0]
 
 
+def _needed_evidence(lower: Coarseness, settings: AppearanceConfig) -> Float[Tensor, "batch"]:
+    """Return how much better a bearded face must explain the photo, given how coarse the lower face is."""
+    hairy = (2 * lower.level / settings.strand_log - 1).clamp(0, 1)
+    coarser = (settings.coarser_evidence * (lower.log_ratio - settings.coarser_log)).clamp(0, 8)
+    return settings.beard_evidence + settings.smooth_evidence * (1 - hairy) - coarser * hairy
+
+
 def _beard(
-    coeffs: Tensor, texels: _LitTexels, prior: AlbedoPrior, settings: AppearanceConfig
+    coeffs: Tensor,
+    texels: _LitTexels,
+    needed: Float[Tensor, "batch"],
+    prior: AlbedoPrior,
+    settings: AppearanceConfig,
 ) -> Float[Tensor, "batch 1"]:
     """Fit a beardless and a bearded face, each with light that may be off, and return the coefficient of the likelier.
 
-    Shade that follows normals and openness is left to the light; hair has its place and its borders.
+    Shade that follows normals and openness is left to the light; hair has its place, its borders and its strands:
+    ``needed`` is how much better the bearded face must be.
     """
     fitted = (*_SMALLER, _BEARD)
 
@@ -280,7 +322,7 @@ def _beard(
     about = replace(texels, residual_sd=torch.maximum(texels.residual_sd, usual))
     bare, bare_cost, _ = fit(_BEARDLESS, about)
     bearded, bearded_cost, _ = fit(_BEARDED, about)
-    believed = bare_cost - bearded_cost > settings.beard_evidence
+    believed = bare_cost - bearded_cost > needed
     return torch.where(believed, bearded[:, _BEARD], bare[:, _BEARD])[:, None]
 
 

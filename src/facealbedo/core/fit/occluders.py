@@ -40,8 +40,6 @@ class OccluderConfig:
         usual: the limits are at least this multiple of what two thirds of the inner face keep to: a hard light or a
             misjudged tone makes all residuals larger.
         least_glasses: share of the surroundings of the eyes that has to be no skin before all of it is called glasses.
-        line_log: how much darker than its surroundings a line between brows and cheeks may be a frame of glasses;
-        least_frames: share of the place of frames that has to be such lines.
         gloss: by how much of chroma_log more the hue may differ, a unit of log brightness above the fit: gloss adds the
             light's own colour, which on dark skin is far from the skin's. shade: the same, a unit of darkness.
         band_texels: width of the band beyond the oval from which hair is learned, texels of 1/128 of the atlas.
@@ -58,8 +56,6 @@ class OccluderConfig:
     shade: float = 0.7
     usual: float = 2.1
     least_glasses: float = 0.45
-    line_log: float = 0.8
-    least_frames: float = 0.15
     band_texels: int = 9
     skin_like: float = 12.0
     least_hair: float = 0.08
@@ -75,7 +71,7 @@ class OccluderMaps(TensorRecord):
     * ``depth``: distance from the oval's border inward, texels; 0 outside.
     * ``passable``: 0 at brows, sockets and lips, which may be dark or coarse and are the face's own.
     * ``beard``: where a beard may grow, ``chin`` included, which shows whether there is one.
-    * ``glasses``: what dark glasses cover. ``frames``: where frames of glasses may run, brows and lids left out.
+    * ``glasses``: what dark glasses cover. ``frames``: where their frames may run, brows and lids left out.
     """
 
     skin: Float[Tensor, "1 1 height width"]
@@ -123,15 +119,11 @@ def _closed(mask: Float[Tensor, "height width"]) -> Float[Tensor, "height width"
 def _frames(
     under_eye: Float[Tensor, "height width"], sockets: Float[Tensor, "height width"]
 ) -> Float[Tensor, "height width"]:
-    """Return how far the rows between brows and cheeks are from brows and lids, whose lashes and folds are dark lines.
-
-    1 well away from them, 0.01 near them (a frame's lines go on there, but prove nothing), 0 on them and elsewhere.
-    """
+    """Return 1 in the rows between brows and cheeks; brows and lids with their lashes and folds are left out."""
     rows = (torch.maximum(under_eye, sockets) > 0.5).any(1).nonzero().flatten()
     place = torch.zeros_like(sockets)
     place[int(rows.min()) : int(rows.max()) + 3] = 1
-    near, nearer = (F.max_pool2d(sockets[None, None], 2 * width + 1, 1, width)[0, 0] for width in (3, 1))
-    return place * torch.where(near < 0.5, 1.0, 0.01) * (nearer < 0.5)
+    return place * (F.max_pool2d(sockets[None, None], 3, 1, 1)[0, 0] < 0.5)
 
 
 def own_skin(
@@ -287,9 +279,7 @@ def _unlike_model(
     parts = (-(level + _warmth(blurred)) / settings.dark_log, level / settings.bright_log, chroma / hue_limit)
     inner = share * maps.skin
     excess = torch.stack([part / (settings.usual * _usual(part, inner)).clamp(min=1) for part in parts]).amax(0)
-    worn = torch.maximum(
-        _dark_glasses(_soft(excess), share, maps, settings), _frames_worn(residual, share, maps, settings)
-    )
+    worn = _dark_glasses(_soft(excess), share, maps, settings)
     return torch.maximum(_soft(excess * maps.passable * (1 - maps.beard)), worn)
 
 
@@ -302,27 +292,12 @@ def _warmth(residual: Tensor) -> Tensor:
     return ((residual[:, :1] - residual[:, 2:]) / 2).clamp(min=0)
 
 
-def _dark_lines(residual: Tensor) -> Tensor:
-    """Return by how much a texel is darker than what lies on both sides of it (black-hat), less where it is redder."""
-    level = residual.mean(1, keepdim=True) + _warmth(residual)
-    level = F.avg_pool2d(level, 3, 1, 1, count_include_pad=False)
-    return -F.max_pool2d(-F.max_pool2d(level, 9, 1, 4), 9, 1, 4) - level
-
-
 def _dark_glasses(excess: Tensor, share: Tensor, maps: OccluderMaps, settings: OccluderConfig) -> Tensor:
     """Return the place of glasses where most of what is seen around the eyes is no skin; nothing elsewhere."""
     around = share * maps.glasses * (maps.depth > 0)
     covered = (excess * around).sum((1, 2, 3), keepdim=True) / around.sum((1, 2, 3), keepdim=True).clamp(min=1e-6)
     worn = ((covered - settings.least_glasses) / 0.1).clamp(0, 1)
-    return worn * torch.maximum(F.max_pool2d(maps.glasses, 5, 1, 2), excess * (maps.frames > 0))
-
-
-def _frames_worn(residual: Tensor, share: Tensor, maps: OccluderMaps, settings: OccluderConfig) -> Tensor:
-    """Return dark lines across nose, temples and cheeks, if there are more of them than wrinkles and lashes make."""
-    lines = _soft(_dark_lines(residual) / settings.line_log) * (maps.frames > 0)
-    away = share * maps.frames
-    covered = (lines * away).sum((1, 2, 3), keepdim=True) / away.sum((1, 2, 3), keepdim=True).clamp(min=1e-6)
-    return lines * ((covered - settings.least_frames) / 0.05).clamp(0, 1)
+    return worn * torch.maximum(F.max_pool2d(maps.glasses, 5, 1, 2), excess * maps.frames)
 
 
 def _usual(values: Tensor, weight: Tensor) -> Float[Tensor, "batch 1 1 1"]:

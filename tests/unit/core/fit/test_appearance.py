@@ -144,6 +144,25 @@ def test_beard_is_found_in_light_from_above(log_melanin: float, normals: torch.T
     assert strength_of_beard(log_melanin, 1.5, overhead(normals, maps), normals, maps) > 0.35
 
 
+def test_a_dark_lower_face_is_a_beard_with_strands_and_shade_without(
+    normals: torch.Tensor, maps: AppearanceMaps
+) -> None:
+    """Round cheeks of a small child stand in soft shade that no light of order 2 makes; they are smooth."""
+    place = bake_region(load_face_model(), "beard", SIZE)[None, None]
+    soft = torch.nn.functional.avg_pool2d(place, 17, 1, 8)
+    texture = albedo_of(math.log(0.02)) * torch.exp(-0.1 * soft)
+    noise = torch.randn(1, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(2))
+    beards = []
+    for strands in (0.0, 0.25):
+        shaded = texture * openness_shading(Lighting(side_light()), normals, maps.openness)
+        seen = UVObservation(shaded * torch.exp((0.02 + strands * place) * noise), maps.face.clone(), normals)
+        unknown = Surroundings(torch.zeros(1, 3), torch.zeros(1), torch.zeros(1, 3), torch.zeros(1))
+        found = fit_appearance(seen, unknown, maps, load_albedo_prior(), load_tone_estimator())
+        beards.append(float(found.albedo_coeffs[0, BEARD]))
+    assert beards[0] < -0.1
+    assert beards[1] > beards[0] + 0.3
+
+
 def test_mirrored_face_gives_mirrored_light_and_trust(normals: torch.Tensor, maps: AppearanceMaps) -> None:
     albedo = albedo_of(math.log(0.05))
     found, texture = fit(albedo, side_light(), normals, maps, None)

@@ -160,26 +160,6 @@ def test_dark_glasses_go_with_what_they_cover(tone: str, shading: torch.Tensor, 
     assert found[region("chin")].mean() > 0.95
 
 
-def test_the_frame_of_glasses_goes_a_wrinkle_stays(shading: torch.Tensor, maps: OccluderMaps) -> None:
-    albedo = skin("light")
-    v, u = torch.meshgrid(torch.arange(SIZE) + 0.5, torch.arange(SIZE) + 0.5, indexing="ij")
-    sockets = torch.nn.functional.interpolate(maps.glasses, size=(SIZE, SIZE))[0, 0] > 0.5
-    frame = torch.zeros(SIZE, SIZE, dtype=torch.bool)
-    for side in (u < SIZE / 2, u > SIZE / 2):
-        centre = torch.stack([u[sockets & side].mean(), v[sockets & side].mean()])
-        radius = ((u - centre[0]) ** 2 + (v - centre[1]) ** 2).sqrt()
-        frame |= (radius - 30).abs() < 2.5
-        frame |= ((v - centre[1]).abs() < 2.5) & (radius > 30)
-    frame &= region("face")
-    texture = albedo * shading * grain()
-    found = mask(torch.where(frame, torch.tensor(0.004), texture), shading, albedo, maps)
-    away = torch.nn.functional.interpolate((maps.frames > 0.5).float(), size=(SIZE, SIZE))[0, 0] > 0.5
-    assert found[frame & away].mean() < 0.35
-    wrinkle = ((v - v[sockets].max() - 6).abs() < 1.5) & inner(region("face"), 10)
-    kept = mask(torch.where(wrinkle, 0.6 * texture, texture), shading, albedo, maps)
-    assert kept[wrinkle].min() > 0.9
-
-
 def test_mirrored_photo_gives_the_mirrored_mask(shading: torch.Tensor, maps: OccluderMaps) -> None:
     albedo = skin("light")
     place = fringe() & (torch.arange(SIZE) < 150)
