@@ -103,6 +103,9 @@ def test_from_nothing_to_the_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "data:image/png;base64" in (tmp_path / "portraits" / "index.html").read_text()
     assert json.loads((tmp_path / "gate.json").read_text()) == []
 
+    # Nothing was measured for it, and yet its folder is there: DVC asks for it.
+    assert list((tmp_path / "multilight" / "measured").iterdir()) == []
+
     # A second run path traces and measures nothing again; a reference that was better closes the gate.
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "people").rglob("*.npz")}
     quotient = json.loads(json.dumps(relit["tables"]["fitted"]["quotient"]))

@@ -32,7 +32,7 @@ SHOWN = {
     "exp": ("exp", "run", "--name", "paper", "-S", PAPER, "train"),
     "metrics": ("metrics", "diff", "--md", "--targets", METRICS),
     "params": ("params", "diff", "--md"),
-    "plots": ("plots", "diff", "-o", "build/dvc_plots", "--targets", PLOTS),
+    "plots": ("plots", "diff", "--targets", PLOTS),
     "show": ("exp", "list", "--all-commits"),
 }
 logger = logging.getLogger(__name__)
@@ -126,7 +126,9 @@ def _block(arguments: tuple[str, ...], printed: str) -> str:
 
 
 # Lines of the pipelines themselves, and of the files that DVC moves.
-_NOISE = re.compile(r"^\d\d:\d\d:\d\d |Warning|return Node|color_warning|^\s*$|files? \[|\[\d\d:\d\d")
+_NOISE = re.compile(
+    r"^\d\d:\d\d:\d\d |^\d{4}/\d\d|Warning|return Node|color_warning|files? \[|\[\d\d:\d\d|^!|^(Building|Committing|Querying)"
+)
 
 
 def _fenced(arguments: tuple[str, ...], printed: str) -> str:
