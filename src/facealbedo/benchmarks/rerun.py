@@ -127,7 +127,8 @@ def _block(arguments: tuple[str, ...], printed: str) -> str:
 
 # Lines of the pipelines themselves, and of the files that DVC moves.
 _NOISE = re.compile(
-    r"^\d\d:\d\d:\d\d |^\d{4}/\d\d|Warning|return Node|color_warning|files? \[|\[\d\d:\d\d|^!|^(Building|Committing|Querying)"
+    r"^\d\d:\d\d:\d\d |^\d{4}/\d\d|Warning|return Node|color_warning|files? \[|\[\d\d:\d\d|^!|"
+    r"^(Building|Committing|Querying)"
 )
 
 
