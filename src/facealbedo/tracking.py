@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -24,6 +26,7 @@ from pydantic import BaseModel
 
 import facealbedo
 from facealbedo.assets.provenance import checkout
+from facealbedo.datasets.face_folders import is_running
 
 # MLflow takes this many characters of a parameter, and this many parameters at once.
 _LONGEST, _MOST = 500, 100
@@ -106,10 +109,12 @@ def open_run(uri: str, experiment: str, pipeline: str, params: Mapping[str, Base
     """
     if mlflow.active_run() is None:
         _choose(uri, experiment)
+        _end_killed_runs(experiment)
         mlflow.start_run(run_name=_run_name(pipeline, params))
     code = checkout() or {}
     tags = {
         "pipeline": pipeline,
+        "process": _process(os.getpid()),
         "env": env,
         "git_commit": code.get("commit"),
         "git_modified": code.get("modified"),
@@ -204,6 +209,21 @@ def _choose(uri: str, experiment: str) -> None:
         beside = Path(uri.removeprefix("sqlite:///")).resolve().parent if uri.startswith("sqlite:///") else None
         mlflow.create_experiment(experiment, (beside / "mlruns" / experiment).as_uri() if beside else None)
     mlflow.set_experiment(experiment)
+
+
+def _process(number: int | str) -> str:
+    return f"{socket.gethostname()}:{number}"
+
+
+def _end_killed_runs(experiment: str) -> None:
+    """Mark the runs as killed that still count as running though their process on this machine is gone."""
+    client = mlflow.MlflowClient()
+    place = client.get_experiment_by_name(experiment)
+    for run in client.search_runs([place.experiment_id], "attributes.status = 'RUNNING'") if place else ():
+        name = run.data.tags.get("process", "")
+        number = name.rpartition(":")[2]
+        if name == _process(number) and not is_running(number):
+            client.set_terminated(run.info.run_id, "KILLED")
 
 
 def _run_name(pipeline: str, params: Mapping[str, BaseModel]) -> str:

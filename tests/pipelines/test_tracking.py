@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -121,6 +125,25 @@ def test_parameters_are_flat_and_none_is_a_tree(hooks: ProjectHooks) -> None:
     assert run.data.params["evaluate.weights.trained"] == "x.safetensors"
     assert not [name for name, value in run.data.params.items() if value.startswith("{") and len(value) > 2]
     assert run.data.tags["env"] == "base"
+
+
+def test_runs_of_killed_processes_do_not_stay_running(hooks: ProjectHooks) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    mlflow.set_experiment("evaluate")
+    for number in (gone.pid, os.getppid()):
+        with mlflow.start_run(tags={"process": f"{socket.gethostname()}:{number}"}) as run:
+            pass
+        mlflow.MlflowClient().update_run(run.info.run_id, status="RUNNING")
+    with mlflow.start_run(tags={"process": f"elsewhere:{gone.pid}"}) as run:
+        pass
+    mlflow.MlflowClient().update_run(run.info.run_id, status="RUNNING")
+    catalog = DataCatalog({"params:evaluate": MemoryDataset(EvaluateParams())})
+    configure_project("facealbedo")
+    hooks.before_pipeline_run({"pipeline_names": ["evaluate"], "env": None}, pipelines["evaluate"], catalog)
+    hooks._close("FINISHED")
+    newest_first = [run.info.status for run in runs_of("evaluate")]
+    assert newest_first == ["FINISHED", "RUNNING", "RUNNING", "KILLED"]
 
 
 def test_an_evaluation_keeps_numbers_page_plot_and_hashes(hooks: ProjectHooks, tmp_path: Path) -> None:

@@ -93,14 +93,14 @@ def write_file(path: Path, content: bytes) -> None:
 def remove_stale_staging(root: Path) -> None:
     """Delete what killed processes left half written; what a running one is writing stays."""
     for leftover in root.glob(f"{_STAGING}*") if root.is_dir() else ():
-        if _is_running(leftover.name.removeprefix(_STAGING).split("-")[0]):
+        if is_running(leftover.name.removeprefix(_STAGING).split("-")[0]):
             continue
         shutil.rmtree(leftover, ignore_errors=True)
         if leftover.is_file():
             leftover.unlink(missing_ok=True)
 
 
-def _is_running(process: str) -> bool:
+def is_running(process: str) -> bool:
     """Whether a process of this number runs on this machine."""
     if not process.isdecimal():
         return False
