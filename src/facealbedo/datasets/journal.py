@@ -31,6 +31,8 @@ def read_journal(path: Path) -> list[Entry]:
         lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
         return []
+    except NotADirectoryError as error:
+        raise JournalError(f"{path.parent} is a file: choose a folder for the results") from error
     except (OSError, UnicodeDecodeError) as error:
         raise JournalError(f"cannot read {path}: {error}; delete it to start over") from error
     entries = []

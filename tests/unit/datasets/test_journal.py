@@ -47,3 +47,10 @@ def test_dataset_loads_nothing_before_the_first_save(tmp_path: Path) -> None:
     dataset.save(ENTRIES[:1])
     dataset.save(ENTRIES[1:])
     assert dataset.load() == ENTRIES
+
+
+def test_results_beside_a_file_of_that_name_are_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(JournalError, match=r"notes.txt is a file: choose a folder"):
+        read_journal(tmp_path / "notes.txt" / "journal.jsonl")
+    assert (tmp_path / "notes.txt").read_text(encoding="utf-8") == "mine"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+import cv2
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -90,3 +92,23 @@ def visible_landmarks(model: FaceModel, fit: LandmarkFit) -> Bool[Tensor, "batch
     x, y = fit.landmarks_px.unbind(dim=-1)
     inside = (x >= 0) & (y >= 0) & (x <= fit.camera.width) & (y <= fit.camera.height)
     return facing & inside
+
+
+def inside_outline(
+    coverage: Bool[Tensor, "batch height width"], fit: LandmarkFit, errors: float = 2.0
+) -> Float[Tensor, "batch 1 height width"]:
+    """Return 1 where the head's outline is farther away than the fit errs, 0 nearer to it and on the background.
+
+    The outline is uncertain by as much as landmarks are. Of a head in profile it runs along nose and lips, where a
+    strip of the background would be taken for skin.
+
+    Args:
+        coverage: where the fitted head covers the picture.
+        fit: of the same faces.
+        errors: width of the uncertain strip, as a multiple of the mean landmark error.
+    """
+    margins = errors * fit.nme_percent / 100 * fit.scale_px
+    heads = coverage.cpu().numpy().astype(np.uint8)
+    far = [cv2.distanceTransform(head, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for head in heads]
+    distance = torch.from_numpy(np.stack(far)).to(coverage.device)
+    return (distance > margins.to(distance)[:, None, None]).float()[:, None]

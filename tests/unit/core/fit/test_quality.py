@@ -10,7 +10,7 @@ import torch
 from facealbedo.assets import load_face_model
 from facealbedo.core.fit.landmark_groups import MEDIAPIPE478
 from facealbedo.core.fit.landmarks import LandmarkBasis, LandmarkFit, fit_landmarks
-from facealbedo.core.fit.quality import measure_fit, visible_landmarks
+from facealbedo.core.fit.quality import inside_outline, measure_fit, visible_landmarks
 from facealbedo.core.geometry.projection import project, world_to_view
 from facealbedo.core.geometry.rotations import euler_degrees_to_matrix
 from facealbedo.core.types import Camera, FaceCoefficients, Landmarks, Pose
@@ -65,3 +65,16 @@ def test_landmarks_outside_the_image_are_not_visible(real_basis: LandmarkBasis) 
     model = load_face_model()
     assert (visible_landmarks(model, half) == (visible_landmarks(model, fit) & (fit.landmarks_px[..., 0] <= 256))).all()
     assert measure_fit(model, half).visible_fraction.max() < 0.6
+
+
+def test_a_strip_as_wide_as_the_fit_errs_is_left_out_at_the_outline(real_basis: LandmarkBasis) -> None:
+    fit = _fit(real_basis, 0.0)
+    fit = dataclasses.replace(fit, nme_percent=100 * torch.tensor([3.0, 9.0]) / fit.scale_px)
+    v, u = torch.meshgrid(torch.arange(512) + 0.5, torch.arange(512) + 0.5, indexing="ij")
+    # A head that the lower border of the picture cuts off: that is no outline.
+    from_middle = torch.where(v < 300, torch.hypot(u - 256, v - 300), (u - 256).abs())
+    head = (from_middle < 150).expand(2, -1, -1)
+    inside = inside_outline(head, fit, errors=2.0)[:, 0] > 0
+    for mask, margin in zip(inside, (6.0, 18.0), strict=True):
+        assert mask[from_middle < 150 - margin - 1.5].all()
+        assert not mask[from_middle > 150 - margin + 1.5].any()
