@@ -24,6 +24,8 @@ class RefinerInput(TensorRecord):
       texture.
     * ``uv_openness``: share of the sky that each texel sees past the face itself, in (0, 1].
     * ``uv_regions``: bare skin, and brows and lips, in [0, 1]: what detail means depends on where it is.
+    * ``uv_pigment``: see `refiner.face_pigment`; None: not made yet. Training makes it once a scene, outside of what
+      is compiled.
     """
 
     observation: UVObservation
@@ -31,6 +33,7 @@ class RefinerInput(TensorRecord):
     sh_radiance: Float[Tensor, "batch 3 9"]
     uv_openness: Float[Tensor, "batch 1 height width"]
     uv_regions: Float[Tensor, "batch 2 height width"]
+    uv_pigment: Float[Tensor, "batch 3 height width"] | None = None
 
     def fitted_shading(self) -> Float[Tensor, "batch 3 height width"]:
         """Shading of every texel in the fit's light, the face's own occlusion included."""
@@ -50,6 +53,7 @@ class RefinerInput(TensorRecord):
             mirror_sh(self.sh_radiance),
             mirror_uv(self.uv_openness),
             mirror_uv(self.uv_regions),
+            None if self.uv_pigment is None else mirror_uv(self.uv_pigment),
         )
 
 

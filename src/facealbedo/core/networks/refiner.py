@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -208,10 +209,19 @@ def log_ratio(face: RefinerInput, limit: float = 2.0) -> Float[Tensor, "batch 3 
 def face_pigment(
     face: RefinerInput, ratio: Float[Tensor, "batch 3 height width"]
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Return the part of a log ratio that is taken for pigment; constant to gradients."""
+    """Return the part of a log ratio that is taken for pigment, the face's own if it has one; constant to gradients."""
+    if face.uv_pigment is not None:
+        return face.uv_pigment
     skin, features = face.uv_regions.split((1, 1), dim=1)
-    with torch.no_grad():
+    # Its matrix products must not be made in the network's precision.
+    with torch.no_grad(), torch.autocast(ratio.device.type, enabled=False):
         return pigment_detail(ratio, _log(face.prior_albedo), face.observation.uv_visibility, skin, features)
+
+
+def with_pigment(face: RefinerInput) -> RefinerInput:
+    """Return the face with its pigment."""
+    bare = replace(face, uv_pigment=None)
+    return replace(face, uv_pigment=face_pigment(bare, log_ratio(bare)))
 
 
 def soft_ceiling(albedo: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
