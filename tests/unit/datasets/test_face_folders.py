@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facealbedo.datasets.face_folders import (
@@ -55,6 +55,7 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
 
 
 @given(name=st.text(min_size=0, max_size=12, alphabet="./\\a\0"))
+@settings(deadline=None)  # it waits for the disk
 def test_no_name_leaves_the_folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     root = tmp_path_factory.mktemp("root") / "inner"
     for face_id, file_name in ((name, "f"), ("face", name)):

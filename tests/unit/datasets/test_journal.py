@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facealbedo.datasets.journal import JournalDataset, JournalError, append_journal, read_journal
@@ -14,6 +14,7 @@ ENTRIES = [{"id": "a", "n": 1}, {"id": "b", "text": "line\nend ü"}, {"id": "c",
 
 
 @given(cut=st.integers(min_value=0, max_value=120))
+@settings(deadline=None)  # it waits for the disk
 def test_cut_anywhere_loses_at_most_the_last_entry(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     path = tmp_path_factory.mktemp("journal") / "j.jsonl"
     append_journal(path, ENTRIES)
