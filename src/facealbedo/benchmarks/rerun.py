@@ -141,7 +141,7 @@ def filled(text: str, name: str, block: str) -> str:
     """Return a page with the block between the marks ``<!-- rerun:name -->`` and ``<!-- /rerun:name -->``."""
     start, end = f"<!-- rerun:{name} -->", f"<!-- /rerun:{name} -->"
     before, rest = text.split(start)
-    return f"{before}{start}\n{block}\n{end}{rest.split(end)[1]}"
+    return f"{before}{start}\n\n{block}\n\n{end}{rest.split(end)[1]}"
 
 
 def _cpu_seconds() -> float:
