@@ -43,7 +43,7 @@ from facealbedo.core.face_model.albedo_prior import AlbedoPrior
 from facealbedo.core.fit.appearance import AppearanceFit, AppearanceMaps, appearance_maps, fit_appearance
 from facealbedo.core.fit.landmarks import LandmarkFit, fit_landmarks
 from facealbedo.core.fit.light import openness_shading
-from facealbedo.core.fit.quality import inside_outline, measure_fit
+from facealbedo.core.fit.quality import inside_outline, measure_fit, outside_mouth
 from facealbedo.core.fit.surroundings import measure_surroundings
 from facealbedo.core.fit.tone import tone_rgb
 from facealbedo.core.geometry.projection import world_to_view
@@ -321,6 +321,7 @@ class Reconstructor:
         image, valid = crop.image[None], crop.valid[None, None].float()
         fragments, buffer = render_gbuffer(model, view, fit.camera, normals_view=normals)
         valid = valid * inside_outline(buffer.coverage[:, 0], fit)
+        valid = valid * outside_mouth(crop.landmarks_px, fit, crop.side, crop.side)
         arguments = (model, image, view, fit.camera, fragments)
         working = unwrap(*arguments, params.working_px, image_valid=valid, normals_view=normals)
         texture = unwrap(*arguments, params.texture_px, image_valid=valid, normals_view=normals)

@@ -24,6 +24,9 @@ MEDIAPIPE_OUTER_LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 
 MEDIAPIPE_INNER_LIPS = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
 """Inner border of the lips, a closed polygon in order: what lies inside is teeth, tongue or darkness."""
 
+IBUG_INNER_LIPS = tuple(range(60, 68))
+"""The same in the 68 points of 300-W."""
+
 MEDIAPIPE_RIGHT_LIDS = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
 MEDIAPIPE_LEFT_LIDS = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
 """Rims of the eyelids, closed polygons in order from the outer corner: what lies inside is the eyeball."""

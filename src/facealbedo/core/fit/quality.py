@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from facealbedo.core.face_model.model import FaceModel
-from facealbedo.core.fit.landmark_groups import layout_of
+from facealbedo.core.fit.landmark_groups import IBUG_INNER_LIPS, MEDIAPIPE478, MEDIAPIPE_INNER_LIPS, layout_of
 from facealbedo.core.fit.landmarks import LandmarkFit
 from facealbedo.core.geometry.projection import rotate_to_view, world_to_view
 from facealbedo.core.types import TensorRecord
@@ -112,3 +112,26 @@ def inside_outline(
     far = [cv2.distanceTransform(head, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for head in heads]
     distance = torch.from_numpy(np.stack(far)).to(coverage.device)
     return (distance > margins.to(distance)[:, None, None]).float()[:, None]
+
+
+def outside_mouth(
+    landmarks_px: Float[Tensor, "landmark 2"], fit: LandmarkFit, height: int, width: int
+) -> Float[Tensor, "1 1 height width"]:
+    """Return 0 where an open mouth shows teeth, tongue or darkness, and as far around it as the fit errs; 1 elsewhere.
+
+    Args:
+        landmarks_px: as detected, of one face.
+        fit: of the same face.
+        height: of the picture, pixels.
+        width: the same.
+    """
+    kind = layout_of(len(landmarks_px)).kind
+    border = MEDIAPIPE_INNER_LIPS if kind == MEDIAPIPE478.kind else IBUG_INNER_LIPS
+    polygon = np.round(landmarks_px[list(border)].cpu().numpy() - 0.5).astype(np.int32)
+    opening: np.ndarray = np.zeros((height, width), np.uint8)
+    cv2.fillPoly(opening, [polygon], 1)
+    margin = max(1, round(float(fit.nme_percent[0] / 100 * fit.scale_px[0])))
+    # Closed lips have no opening: a line between them goes.
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
+    opening = np.asarray(cv2.dilate(cv2.morphologyEx(opening, cv2.MORPH_OPEN, disc), disc))
+    return torch.from_numpy(1 - opening).to(landmarks_px)[None, None]

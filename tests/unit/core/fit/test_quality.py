@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from facealbedo.assets import load_face_model
-from facealbedo.core.fit.landmark_groups import MEDIAPIPE478
+from facealbedo.core.fit.landmark_groups import IBUG_INNER_LIPS, MEDIAPIPE478, MEDIAPIPE_INNER_LIPS
 from facealbedo.core.fit.landmarks import LandmarkBasis, LandmarkFit, fit_landmarks
-from facealbedo.core.fit.quality import inside_outline, measure_fit, visible_landmarks
+from facealbedo.core.fit.quality import inside_outline, measure_fit, outside_mouth, visible_landmarks
 from facealbedo.core.geometry.projection import project, world_to_view
 from facealbedo.core.geometry.rotations import euler_degrees_to_matrix
 from facealbedo.core.types import Camera, FaceCoefficients, Landmarks, Pose
@@ -78,3 +78,20 @@ def test_a_strip_as_wide_as_the_fit_errs_is_left_out_at_the_outline(real_basis: 
     for mask, margin in zip(inside, (6.0, 18.0), strict=True):
         assert mask[from_middle < 150 - margin - 1.5].all()
         assert not mask[from_middle > 150 - margin + 1.5].any()
+
+
+@pytest.mark.parametrize(("count", "border"), [(478, MEDIAPIPE_INNER_LIPS), (68, IBUG_INNER_LIPS)])
+def test_an_open_mouth_is_left_out_and_closed_lips_are_not(
+    real_basis: LandmarkBasis, count: int, border: tuple[int, ...]
+) -> None:
+    fit = _fit(real_basis, 0.0)
+    fit = dataclasses.replace(fit, nme_percent=100 * torch.tensor([4.0, 4.0]) / fit.scale_px)
+    angle = torch.arange(len(border)) / len(border) * 6.2832
+    v, u = torch.meshgrid(torch.arange(512) + 0.5, torch.arange(512) + 0.5, indexing="ij")
+    for height, lost in ((30.0, 34.0 * 54.0 * 3.1416), (2.0, 0.0)):
+        points = torch.zeros(count, 2)
+        points[list(border)] = torch.stack([256 + 50 * angle.cos(), 300 + height * angle.sin()], dim=-1)
+        left = outside_mouth(points, fit, 512, 512)[0, 0]
+        assert (left == 0).sum() == pytest.approx(lost, rel=0.12)
+        if lost:
+            assert left[torch.hypot((u - 256) / 45, (v - 300) / 26) < 1].max() == 0
