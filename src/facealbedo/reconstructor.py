@@ -28,6 +28,7 @@ from facealbedo.assets import load_face_model
 from facealbedo.assets.occlusion import load_occlusion
 from facealbedo.assets.prior import load_albedo_prior
 from facealbedo.assets.provenance import checkout, embedded_models, versions
+from facealbedo.assets.refiner import REFINER_FILE, load_refiner
 from facealbedo.assets.tone import load_tone_estimator
 from facealbedo.core.colour import ITA_GROUPS, ita_degrees, ita_group, linear_rgb_to_lab, linear_to_srgb
 from facealbedo.core.detect import DetectedFace, FaceAlignmentDetector, FaceDetector, MediapipeDetector
@@ -70,7 +71,7 @@ logger = logging.getLogger(__name__)
 TRUST_PX = 64
 JOURNAL_FILE, SUMMARY_FILE, INDEX_FILE = "journal.jsonl", "summary.csv", "index.html"
 # Raise it whenever a change of the code changes results: journals of older versions are then done again.
-RESULTS_VERSION = 6
+RESULTS_VERSION = 7
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,8 @@ class Reconstructor:
         """
         self.params = params or ReconstructParams()
         weights = self.params.refine.weights
-        self._refiner = None if weights is None else _read_refiner(Path(weights))
+        if self.params.refine.method == "network":
+            self._refiner = load_refiner() if weights is None else _read_refiner(Path(weights))
         self._model = load_face_model()
         self._prior = load_albedo_prior()
         self._openness = load_occlusion().openness
@@ -254,11 +256,13 @@ class Reconstructor:
         return encode_manifest(result.face_id, inputs, files, facts)
 
     def _models(self) -> dict[str, dict[str, str]]:
-        weights = self.params.refine.weights
-        if weights is None:
-            return embedded_models()
-        own = {"sha256": content_hash(Path(weights).read_bytes()), "licence": "that of its model card"}
-        return embedded_models() | {Path(weights).name: own}
+        refine, models = self.params.refine, dict(embedded_models())
+        if refine.method != "network" or refine.weights is not None:
+            models.pop(REFINER_FILE)
+        if refine.weights is not None:
+            own = {"sha256": content_hash(Path(refine.weights).read_bytes()), "licence": "that of its model card"}
+            models[Path(refine.weights).name] = own
+        return models
 
     def _shown_parameters(self) -> dict[str, Any]:
         """Return the parameters without places on this machine: photos left out, weights by their file's name."""
@@ -373,8 +377,6 @@ class Reconstructor:
         if self.params.refine.method == "separation":
             trusted = replace(observation, uv_visibility=observation.uv_visibility * maps.face)
             return separate_albedo(trusted, shading, prior_albedo, *self._feature_maps), fitted
-        if self._refiner is None:
-            raise ValueError(f"the method {self.params.refine.method} needs weights")
         small, full = self._network_inputs(coarse, unoccluded, observation, appearance, prior_albedo)
         face = refine_with_network(self._refiner, small, full)
         return face.uv_albedo, face.uv_illumination

@@ -32,16 +32,18 @@ class RefineParams(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: Literal["separation", "quotient", "prior", "network"] = Field(
-        "separation",
-        description="`separation`: pigment told from shading by colour; `quotient`: texture over shading, mirrored and "
-        "completed; `prior`: the fit alone; `network`: learned, see `weights`.",
+        "network",
+        description="`network`: learned; `separation`: pigment told from shading by colour; `quotient`: texture over "
+        "shading, mirrored and completed; `prior`: the fit alone.",
     )
-    weights: str | None = Field(None, description="Weight file that the pipeline `train` wrote; `network` needs it.")
+    weights: str | None = Field(
+        None, description="Of `network`: a file that the pipeline `train` wrote; null: the ones that ship."
+    )
 
     @model_validator(mode="after")
-    def _has_weights(self) -> RefineParams:
-        if (self.method == "network") != (self.weights is not None):
-            raise ValueError("the method network needs weights (the pipeline train makes some), others take none")
+    def _weights_of_network(self) -> RefineParams:
+        if self.method != "network" and self.weights is not None:
+            raise ValueError(f"weights are of the method network, {self.method} takes none")
         return self
 
 
