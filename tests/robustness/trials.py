@@ -110,13 +110,13 @@ def wrong_calls(work: Path) -> Findings:
         *((2, [str(good), option, value]) for option, value in (
             ("--texture-px", "7"), ("--texture-px", "nan"), ("--texture-px", ""), ("--texture-px", "9" * 400),
             ("--faces", "none"), ("--detector", "../x"), ("--refine", "\u202e"), ("--expression", ""),
-            ("--no-such-option", "1"), ("--refine", "network"),
+            ("--no-such-option", "1"),
         )),
         (2, []),
         (2, ["verify"]),
         (1, ["verify", str(work / "file")]),
         (1, ["verify", str(work / "damaged")]),
-        (2, [str(good), "--weights", str(work / "file")]),
+        (2, [str(good), "--refine", "prior", "--weights", str(work / "file")]),
     ]  # fmt: skip
     findings = Findings(inputs=len(calls))
     for status, arguments in calls:
