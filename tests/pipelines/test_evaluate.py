@@ -77,6 +77,7 @@ def test_from_nothing_to_the_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         methods=("texture", "quotient"),
         gated=("quotient",),
         oracle="quotient",
+        weights={},
     )
     catalog = catalog_in(tmp_path, params, {})
     SequentialRunner().run(create_pipeline(), catalog)

@@ -22,6 +22,7 @@ from facealbedo.evaluation.multilight import list_people, measure_people, multil
 from facealbedo.evaluation.portraits import measure_portrait, portrait_metrics, portrait_sources
 from facealbedo.evaluation.subjects import Laboratory, read_weights
 from facealbedo.fabricated import fabricated_portrait
+from facealbedo.params.evaluate import EvaluateParams
 
 SIZE = 32
 # log melanin of one skin in each ITA group, very light to dark.
@@ -106,6 +107,7 @@ def test_srgb_codes_saved_as_linear_arrays_are_named(fair: Path) -> None:
 
 def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
     assert read_weights({}) == {}
+    assert list(select_methods([], read_weights(EvaluateParams().weights))) == ["default"]
     with pytest.raises(EvaluationError, match=r"default: .*missing"):
         read_weights({"default": str(tmp_path / "missing.safetensors")})
     damaged = tmp_path / "damaged.safetensors"

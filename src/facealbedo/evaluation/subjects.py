@@ -13,6 +13,7 @@ import torch
 
 from facealbedo.assets import load_face_model
 from facealbedo.assets.occlusion import load_occlusion
+from facealbedo.assets.refiner import REFINER_FILE
 from facealbedo.core.evaluate.methods import FittedFace
 from facealbedo.core.evaluate.relit_score import ScoreMaps, score_maps
 from facealbedo.core.evaluate.relit_set import RelitPerson, RelitView
@@ -22,6 +23,7 @@ from facealbedo.core.fit.landmarks import fit_landmarks
 from facealbedo.core.metrics.masks import EvaluationError
 from facealbedo.core.render.uv import bake_region
 from facealbedo.core.types import Camera, FaceAsset, Landmarks
+from facealbedo.params.evaluate import SHIPPED
 from facealbedo.params.reconstruct import ReconstructParams, RefineParams
 from facealbedo.reconstructor import Reconstruction, Reconstructor
 
@@ -124,12 +126,14 @@ def code_hash() -> str:
 
 
 def read_weights(paths: Mapping[str, str]) -> dict[str, bytes]:
-    """Return the weights files of networks by method name.
+    """Return the weights files of networks by method name; `SHIPPED` stands for the package's own.
 
     Raises:
         EvaluationError: a file is missing.
     """
-    missing = [f"{name}: {path}" for name, path in paths.items() if not Path(path).is_file()]
+    shipped = Path(str(files("facealbedo.assets"))) / REFINER_FILE
+    places = {name: shipped if path == SHIPPED else Path(path) for name, path in paths.items()}
+    missing = [f"{name}: {place}" for name, place in places.items() if not place.is_file()]
     if missing:
         raise EvaluationError(f"no weights at {', '.join(missing)}; train first, or take the entry out of the methods")
-    return {name: Path(path).read_bytes() for name, path in paths.items()}
+    return {name: place.read_bytes() for name, place in places.items()}

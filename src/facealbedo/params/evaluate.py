@@ -6,6 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+# In place of a path: the network that comes with the package.
+SHIPPED = "shipped"
+
 
 class TraceParams(BaseModel):
     """Work of the path tracer."""
@@ -58,11 +61,12 @@ class EvaluateParams(BaseModel):
         description="Built-in methods, in the order of the tables.",
     )
     weights: dict[str, str] = Field(
-        {}, description="Networks: name of the method, then its weights file; empty while there are none."
+        {"default": SHIPPED}, description="Networks: name of the method, then its weights file, or `shipped`."
     )
     oracle: str = Field("separation", description="Method that is also measured with the true light strength.")
     gated: tuple[str, ...] = Field(
-        ("quotient", "separation"), description="Methods that must not get worse than the committed reference."
+        ("quotient", "separation", "default"),
+        description="Methods that must not get worse than the committed reference.",
     )
     detector: Literal["mediapipe", "face_alignment"] = Field("mediapipe", description="Landmark detector.")
     portraits: str | None = Field(None, description="A folder of photos; none: three bundled faces.")
