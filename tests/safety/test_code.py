@@ -101,4 +101,3 @@ def test_servers_listen_on_this_machine_alone() -> None:
             # Plain `mkdocs serve` and `mlflow ui` in a sentence without options is a name, no command.
             if any(f"{word} --" in line or f"bin/{word}" in line for word in serving):
                 assert "127.0.0.1" in line, f"{path.name}: {line}"
-    assert "host: 127.0.0.1" in (ROOT / "conf" / "base" / "mlflow.yml").read_text()
