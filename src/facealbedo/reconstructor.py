@@ -49,6 +49,7 @@ from facealbedo.core.fit.surroundings import measure_surroundings
 from facealbedo.core.fit.tone import tone_rgb
 from facealbedo.core.geometry.projection import world_to_view
 from facealbedo.core.imaging.decoding import DecodedImage, DecodeLimits, ImageError, decode_image
+from facealbedo.core.networks.pigment import feature_region
 from facealbedo.core.networks.records import RefinerInput
 from facealbedo.core.networks.refiner import Refiner
 from facealbedo.core.refine.network import NETWORK_PX, refine_with_network
@@ -185,7 +186,7 @@ class Reconstructor:
         """Return bare skin, and brows and lips, in the texture's atlas."""
         names = ("core_skin", "brows", "lips")
         skin, brows, lips = (bake_region(self._model, name, self.params.texture_px)[None, None] for name in names)
-        return (skin > 0.6).float(), torch.maximum(brows, lips)
+        return (skin > 0.6).float(), feature_region(brows, lips)
 
     @cached_property
     def _limits(self) -> GateLimits:

@@ -21,6 +21,7 @@ from facealbedo.core.face_model.model import FaceModel
 from facealbedo.core.fit.appearance import AppearanceMaps, appearance_maps
 from facealbedo.core.fit.landmarks import fit_landmarks
 from facealbedo.core.metrics.masks import EvaluationError
+from facealbedo.core.networks.pigment import feature_region
 from facealbedo.core.render.uv import bake_region
 from facealbedo.core.types import Camera, FaceAsset, Landmarks
 from facealbedo.params.evaluate import SHIPPED
@@ -91,9 +92,9 @@ class Laboratory:
 
     @cached_property
     def _features(self) -> torch.Tensor:
-        """Brows and lips, soft."""
+        """Brows and lips, as the separation takes them."""
         brows, lips = (bake_region(self.model, name, SCORE_PX)[None, None] for name in ("brows", "lips"))
-        return torch.maximum(brows, lips)
+        return feature_region(brows, lips)
 
     def with_true_geometry(self, found: Reconstruction, person: RelitPerson, view: RelitView) -> FaceAsset:
         """Reconstruct the same crop with the true shape, pose and camera; tone and light are still estimated."""

@@ -20,6 +20,8 @@ DETAIL_SHARE, FEATURE_SHARE = 1 / 10, 1 / 3
 LOW_PASS_PX, FEATURE_LOW_PASS_PX = 256, 64
 # Strength with which the axis is drawn to grey, as a variance of log colour: faces without detail have no axis.
 GREY_VARIANCE = 1e-3
+# Height that brows are given beyond the model's, part of the atlas.
+BROW_REACH = 0.03
 # Trust from which a texel's detail is taken whole.
 BELIEVED = 0.4
 # Longest detail off the line of shading that counts when measuring how usual it is on a face, natural log.
@@ -46,7 +48,7 @@ class PigmentConfig:
     darker_skin: float = 0.2
     brighter_skin: float = 0.05
     darker_features: float = 1.0
-    brighter_features: float = 0.7
+    brighter_features: float = 0.35
     hue_skin: float = 0.04
     hue_clear: float = 0.2
     hue_usual: float = 0.03
@@ -73,13 +75,15 @@ def pigment_detail(
     """
     settings = config or PigmentConfig()
     axis = shading_axis(fine_part(log_ratio, trust), trust * skin)[:, :, None, None]
+    inside, whole = wholly(features), torch.ones_like(trust)
     detail = detail_part(log_ratio, trust, features)
     along = (detail * axis).sum(1, keepdim=True)
-    inside = wholly(features)
     hue = _limited_hue(detail - axis * along, trust * skin, inside, settings)
-    whole = torch.ones_like(trust)
     stock = -((log_prior - _wide_part(log_prior, whole)) * axis).sum(1, keepdim=True).clamp(max=0) * inside
-    return hue + axis * _pigment_along(along, stock, inside, settings)
+    # A low pass over a brow is darker than the skin around it: what is brighter than that skin is measured from it.
+    around = _wide_part(log_ratio, trust * (1 - inside))
+    above = ((log_ratio - around) * axis).sum(1, keepdim=True) * (trust > 0.05)
+    return hue + axis * _pigment_along(along, torch.lerp(along, above, inside), stock, inside, settings)
 
 
 def _limited_hue(
@@ -95,18 +99,40 @@ def _limited_hue(
 
 
 def _pigment_along(
-    along: Float[Tensor, "batch 1 height width"], stock: Tensor, features: Tensor, settings: PigmentConfig
+    along: Float[Tensor, "batch 1 height width"],
+    above: Tensor,
+    stock: Tensor,
+    features: Tensor,
+    settings: PigmentConfig,
 ) -> Float[Tensor, "batch 1 height width"]:
-    """Return what counts of detail along the line; ``stock``: how much darker the prior's own features are."""
+    """Return what counts of detail along the line.
+
+    Args:
+        along: the detail.
+        above: the same, on features from the level of the skin around them.
+        stock: how much darker the prior's own features are.
+        features: inside them 1.
+        settings: shares.
+    """
     darker = settings.darker_skin + (settings.darker_features - settings.darker_skin) * features
     brighter = settings.brighter_skin + (settings.brighter_features - settings.brighter_skin) * features
-    taken_back = torch.minimum(along.clamp(min=0), stock)
-    return torch.where(along < 0, darker * along, taken_back + brighter * (along - taken_back))
+    taken_back = torch.minimum(above.clamp(min=0), stock)
+    bright = taken_back + brighter * (above - taken_back)
+    return torch.where(above > 0, bright, darker * along.clamp(max=0))
 
 
 def wholly(features: Tensor) -> Tensor:
-    """Return the soft region widened so that its inside is 1 to the edge."""
+    """Return the soft region so that its inside is 1 to the edge."""
     return (2 * features).clamp(max=1)
+
+
+def feature_region(
+    brows: Float[Tensor, "batch 1 height width"], lips: Float[Tensor, "batch 1 height width"]
+) -> Float[Tensor, "batch 1 height width"]:
+    """Return where detail is that of brows or lips; brows may lie somewhat higher or lower than the model has them."""
+    reach = 2 * round(brows.shape[-1] * BROW_REACH / 2) + 1
+    wide = torch.nn.functional.max_pool2d(brows, (reach, 1), 1, (reach // 2, 0))
+    return torch.maximum(wide, lips)
 
 
 def believed(trust: Tensor) -> Tensor:

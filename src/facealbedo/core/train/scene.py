@@ -13,6 +13,7 @@ from facealbedo.core.face_model.albedo_prior import AlbedoPrior
 from facealbedo.core.face_model.model import FaceModel
 from facealbedo.core.geometry.projection import world_to_view
 from facealbedo.core.losses.total import Truth
+from facealbedo.core.networks.pigment import feature_region
 from facealbedo.core.networks.records import RefinerInput
 from facealbedo.core.networks.refiner import with_pigment
 from facealbedo.core.render.gbuffer import render_gbuffer
@@ -52,7 +53,7 @@ class Stage:
 
     * ``face_region``: the landmark oval without the insides of eyes and nostrils, soft.
     * ``skin_region``: where measures of skin are taken. ``detail_region``: brows and lips; ``feature_region``:
-      the same, soft.
+      see `networks.pigment.feature_region`.
     * ``atlas_mask``: the atlas. ``uv_openness``: see `Scene`; 1 outside the atlas.
     """
 
@@ -106,7 +107,7 @@ def make_stage(
         face_region=region("face") * closed,
         skin_region=(region("core_skin") > 0.6).float(),
         detail_region=(features > 0.5).float(),
-        feature_region=features,
+        feature_region=feature_region(region("brows"), region("lips")),
         atlas_mask=mask,
         uv_openness=torch.where(mask > 0, (open_sky + open_sky.flip(-1)) / 2, 1.0).clamp(min=0.05),
     )
