@@ -20,6 +20,7 @@ from facealbedo.core.metrics.masks import EvaluationError
 from facealbedo.evaluation.fair import read_fair
 from facealbedo.evaluation.multilight import list_people, measure_people, multilight_metrics
 from facealbedo.evaluation.portraits import measure_portrait, portrait_metrics, portrait_sources
+from facealbedo.evaluation.reports import measured_of
 from facealbedo.evaluation.subjects import Laboratory, read_weights
 from facealbedo.fabricated import fabricated_portrait
 from facealbedo.params.evaluate import EvaluateParams
@@ -190,3 +191,10 @@ def test_folders_of_people_must_allow_a_spread(tmp_path: Path) -> None:
     (folder / "one.png").write_bytes(encode_png_srgb(torch.zeros(3, 16, 16)))
     with pytest.raises(EvaluationError, match="has 1 photos"):
         list_people(tmp_path)
+
+
+def test_subjects_that_were_not_measured_are_named(tmp_path: Path) -> None:
+    measured = {"full_000": tmp_path}
+    assert measured_of(measured, ["full_000"]) == measured
+    with pytest.raises(EvaluationError, match="1 of 2 subjects were not measured, first full_001"):
+        measured_of(measured, ["full_000", "full_001"])

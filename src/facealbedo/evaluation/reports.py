@@ -57,13 +57,23 @@ def load_measured(measured: Mapping[str, Path], names: Sequence[str] | None = No
     Raises:
         EvaluationError: one of ``names`` was not measured.
     """
-    wanted = sorted(measured) if names is None else list(names)
-    missing = [name for name in wanted if name not in measured]
-    if missing:
-        raise EvaluationError(f"{len(missing)} of {len(wanted)} subjects were not measured, first {missing[0]}")
+    folders = measured if names is None else measured_of(measured, names)
     return [
-        json.loads((measured[name] / "report.json").read_text(encoding="utf-8")) | {"name": name} for name in wanted
+        json.loads((folders[name] / "report.json").read_text(encoding="utf-8")) | {"name": name}
+        for name in (sorted(folders) if names is None else names)
     ]
+
+
+def measured_of(measured: Mapping[str, Path], names: Sequence[str]) -> dict[str, Path]:
+    """Return the folders of the named subjects.
+
+    Raises:
+        EvaluationError: one of them was not measured.
+    """
+    missing = [name for name in names if name not in measured]
+    if missing:
+        raise EvaluationError(f"{len(missing)} of {len(names)} subjects were not measured, first {missing[0]}")
+    return {name: measured[name] for name in names}
 
 
 def all_rows(reports: Sequence[Mapping[str, Any]]) -> list[Row]:

@@ -24,6 +24,7 @@ from facealbedo.evaluation.reports import (
     counts_html,
     geometry_metrics,
     load_measured,
+    measured_of,
     page,
     pictures_html,
     relit_metrics,
@@ -133,10 +134,10 @@ def measure_multilight(params: EvaluateParams) -> Iterator[Files]:
 def report_multilight(params: EvaluateParams, people: Folders, relit_measured: Folders, measured: Folders) -> Report:
     """Return metrics, page and plot of `multilight`."""
     if params.multilight is None:
-        chosen = {name: relit_measured[name] for name in _names(params)}
+        chosen = measured_of(relit_measured, _names(params))
     else:
         listed = multilight.list_people(Path(params.multilight).expanduser())
-        chosen = {person.name: measured[person.name] for person in listed}
+        chosen = measured_of(measured, [person.name for person in listed])
     metrics = multilight.multilight_metrics(chosen, Laboratory(params.detector), facts(params, people))
     return _simple_report("multilight", metrics, ("spread", "relative_spread"))
 
