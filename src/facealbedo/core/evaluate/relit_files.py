@@ -38,11 +38,6 @@ def config_hash(config: RelitConfig) -> str:
     return hashlib.sha256(json.dumps({"format": FORMAT, **relevant}, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def person_name(number: int) -> str:
-    """Return the name of a person's folder."""
-    return f"person_{number:03d}"
-
-
 def person_to_files(person: RelitPerson, config: RelitConfig) -> dict[str, bytes]:
     """Return the files of a person by name."""
     coefficients = person.coefficients

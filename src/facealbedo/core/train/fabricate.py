@@ -23,7 +23,6 @@ from facealbedo.core.geometry.projection import world_to_view
 from facealbedo.core.geometry.rotations import euler_degrees_to_matrix
 from facealbedo.core.lighting.sh import rotate_sh
 from facealbedo.core.losses.total import Truth
-from facealbedo.core.networks.refiner import with_pigment
 from facealbedo.core.render.gbuffer import render_gbuffer, unit
 from facealbedo.core.train.batch import CropBatch
 from facealbedo.core.train.illuminate import LitFace, illuminator
@@ -303,7 +302,7 @@ class FaceFabricator:
             face.observation.uv_visibility * stage.skin_region, face.uv_openness,
         )  # fmt: skip
         light = self.fit_light(*(uv_map[..., ::step, ::step] for uv_map in maps))
-        return replace(scene, face=with_pigment(replace(face, sh_radiance=light)))
+        return replace(scene, face=replace(face, sh_radiance=light))
 
     def _counts(self, draw: Draw) -> Tensor:
         region = self.stage.face_region

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from facealbedo.core.losses.total import FeatureExtractor
-from facealbedo.core.networks.refiner import Refiner
+from facealbedo.core.networks.refiner import Refiner, with_pigment
 from facealbedo.core.train.batch import CropSource, mirror_batch
 from facealbedo.core.train.checkpoint import checkpoint_to_bytes, restore_checkpoint
 from facealbedo.core.train.config import TrainConfig, TrainingError
@@ -193,6 +193,9 @@ class Sitters:
         if config.n_fabricated and crew.fabricator is not None:
             count = config.n_fabricated * config.scene_block
             made.append((config.n_fabricated, crew.fabricator.make(count, generator)))
+        if config.network.architecture == "residual" or config.weights.pigment > 0:
+            # Once a scene, when its light is known: network and loss take it, and compile without it.
+            made = [(count, replace(scene, face=with_pigment(scene.face))) for count, scene in made]
         return made
 
     def _photographed(self, number: int, photos: CropSource, generator: torch.Generator) -> Scene:

@@ -15,7 +15,6 @@ from facealbedo.core.geometry.projection import world_to_view
 from facealbedo.core.losses.total import Truth
 from facealbedo.core.networks.pigment import feature_region
 from facealbedo.core.networks.records import RefinerInput
-from facealbedo.core.networks.refiner import with_pigment
 from facealbedo.core.render.gbuffer import render_gbuffer
 from facealbedo.core.render.rasterize import Rasterizer, get_rasterizer
 from facealbedo.core.render.uv import COSINE_RAMP, GRAZING_COSINE, atlas_texels, bake_region, bake_vertices, unwrap
@@ -133,7 +132,7 @@ def make_scene(stage: Stage, batch: CropBatch, truth: Truth | None = None) -> Sc
     openness = stage.uv_openness.expand(len(batch), -1, -1, -1)
     seen = replace(observation, uv_visibility=visibility)
     regions = torch.cat([stage.skin_region, stage.feature_region], dim=1).expand(len(batch), -1, -1, -1)
-    face = with_pigment(RefinerInput(seen, prior, batch.sh_radiance, openness, regions))
+    face = RefinerInput(seen, prior, batch.sh_radiance, openness, regions)
     mask = _facing(buffer) * (valid > 0.99) * read_atlas((trust > 0.5).float() * trust, buffer.uv)
     return Scene(photo_srgb, mask, buffer.uv, buffer.normal_view, read_atlas(openness, buffer.uv), face, truth)
 
