@@ -98,6 +98,7 @@ def fit_light(
     colours, reflectance = texture.flatten(2), albedo.flatten(2)
     weight = weights.flatten(1)
     basis = _shading_basis(normals) * openness.flatten(2).transpose(1, 2)
+    products = (basis[..., :, None] * basis[..., None, :]).flatten(2)
     usable = (colours.amax(1) < 0.97) & (colours.amax(1) > _DARKEST)
     weight = weight * usable
     robust, predicted = _about_median(colours, reflectance, weight)
@@ -108,7 +109,7 @@ def fit_light(
         # and cast shadows would weigh most and draw the light down to them.
         current = weight * robust / (predicted + 0.03)
         current = current / current.sum(1, keepdim=True).clamp(min=1e-12)
-        coefficients, stiffness = _solve_stiffened(basis, colours, reflectance, current, stiffness, settings)
+        coefficients, stiffness = _solve_stiffened(basis, products, colours, reflectance, current, stiffness, settings)
         predicted = _predicted_luminance(basis, coefficients, reflectance)
         robust, residual = _robust_weights(basis, coefficients, colours, reflectance, weight, settings)
     seen = weight.sum(1) > 1
@@ -120,20 +121,27 @@ def fit_light(
 
 
 def _solve_stiffened(
-    basis: Tensor, colours: Tensor, reflectance: Tensor, weight: Tensor, stiffness: Tensor, settings: LightFitConfig
+    basis: Tensor,
+    products: Tensor,
+    colours: Tensor,
+    reflectance: Tensor,
+    weight: Tensor,
+    stiffness: Tensor,
+    settings: LightFitConfig,
 ) -> tuple[Tensor, Tensor]:
     """Solve; stiffen and solve again while irradiance dips too far below zero.
 
     Normals that all face the camera confuse ambient light with light from the front: a free solution may want negative
     ambient light. Stiffening draws it to ambient light, which keeps the face's level.
     """
-    coefficients = _solve(basis, colours, reflectance, weight, stiffness, settings)
+    equations = _equations(basis, products, colours, reflectance, weight)
+    coefficients = _solve(equations, basis, colours, reflectance, weight, stiffness, settings)
     for _ in range(_STIFFENINGS):
         dark = _darkest_part(coefficients) < -settings.overshoot
         if not bool(dark.any()):
             break
         stiffness = torch.where(dark, _STIFFER * stiffness, stiffness)
-        coefficients = _solve(basis, colours, reflectance, weight, stiffness, settings)
+        coefficients = _solve(equations, basis, colours, reflectance, weight, stiffness, settings)
     return coefficients, stiffness
 
 
@@ -196,36 +204,51 @@ def _by_band(values: tuple[float, float, float], like: Tensor) -> Tensor:
     return like.new_tensor([values[0]] + [values[1]] * 3 + [values[2]] * 5)
 
 
+@dataclass(frozen=True)
+class _Equations(TensorRecord):
+    """Normal equations of luminance and of each colour, for one weighting of the texels."""
+
+    gram: Float[Tensor, "batch 4 9 9"]
+    right: Float[Tensor, "batch 4 9"]
+
+
+def _equations(basis: Tensor, products: Tensor, colours: Tensor, reflectance: Tensor, weight: Tensor) -> _Equations:
+    """Sum over texels; ``products`` are those of all pairs of basis functions, [batch, texel, 81]."""
+    albedo, target = _with_luminance(reflectance), _with_luminance(colours)
+    gram = (weight[:, None] * albedo * albedo) @ products
+    right = (weight[:, None] * albedo * target) @ basis
+    return _Equations(gram.unflatten(-1, (_COEFFICIENTS, _COEFFICIENTS)), right)
+
+
+def _with_luminance(colours: Float[Tensor, "batch 3 texel"]) -> Float[Tensor, "batch 4 texel"]:
+    return torch.cat([luminance(colours.transpose(1, 2))[:, None], colours], dim=1)
+
+
 def _solve(
-    basis: Tensor, colours: Tensor, reflectance: Tensor, weight: Tensor, stiffness: Tensor, settings: LightFitConfig
+    equations: _Equations,
+    basis: Tensor,
+    colours: Tensor,
+    reflectance: Tensor,
+    weight: Tensor,
+    stiffness: Tensor,
+    settings: LightFitConfig,
 ) -> Float[Tensor, "batch 3 9"]:
     """Weighted ridge regression: luminance, then each colour around the tinted luminance."""
-    grey = luminance(reflectance.transpose(1, 2))
-    target = luminance(colours.transpose(1, 2))
     ridge = _by_band(settings.luminance_ridge, basis) * stiffness[:, None]
     ridge[:, 0] = settings.luminance_ridge[0]
-    light = _ridge(basis * grey[..., None], target, weight, ridge, None)
-    shading = positive((basis * light[:, None]).sum(-1))
-    solved = []
-    for colour in range(3):
-        lit = shading * reflectance[:, colour]
-        tint = (weight * colours[:, colour] * lit).sum(1) / (weight * lit * lit).sum(1).clamp(min=1e-12)
-        design = basis * reflectance[:, colour, :, None]
-        ridge = _by_band(settings.colour_ridge, basis) * stiffness[:, None]
-        solved.append(_ridge(design, colours[:, colour], weight, ridge, light * tint[:, None]))
-    return torch.stack(solved, dim=1)
+    light = _ridge(equations.gram[:, :1], equations.right[:, :1], ridge, equations.right.new_zeros(()))
+    lit = positive(light @ basis.transpose(1, 2)) * reflectance
+    tint = (weight[:, None] * colours * lit).sum(2) / (weight[:, None] * lit * lit).sum(2).clamp(min=1e-12)
+    ridge = _by_band(settings.colour_ridge, basis) * stiffness[:, None]
+    return _ridge(equations.gram[:, 1:], equations.right[:, 1:], ridge, light * tint[..., None])
 
 
-def _ridge(design: Tensor, target: Tensor, weight: Tensor, ridge: Tensor, centre: Tensor | None) -> Tensor:
-    """Solve one ridge regression a face; the penalty is relative to the data's own scale."""
-    weighted = (design * weight[..., None]).transpose(1, 2)
-    gram = weighted @ design
-    right = (weighted @ target[..., None])[..., 0]
-    scale = gram[:, 0, 0].clamp(min=1e-12)
-    penalty = torch.diag_embed(ridge * scale[:, None])
-    if centre is not None:
-        right = right + (penalty @ centre[..., None])[..., 0]
-    return torch.linalg.solve(gram + penalty, right)
+def _ridge(
+    gram: Float[Tensor, "batch system 9 9"], right: Float[Tensor, "batch system 9"], ridge: Tensor, centre: Tensor
+) -> Float[Tensor, "batch system 9"]:
+    """Solve ridge regressions around ``centre``; the penalty is relative to the data's own scale."""
+    penalty = ridge[:, None] * gram[..., :1, 0].clamp(min=1e-12)
+    return torch.linalg.solve(gram + torch.diag_embed(penalty), right + penalty * centre)
 
 
 def _robust_weights(

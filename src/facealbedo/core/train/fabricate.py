@@ -34,7 +34,7 @@ from facealbedo.core.types import Camera, FaceCoefficients, GBuffer, Pose, Tenso
 LightFitter = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 # Outside the face the truth counts for less: no photo shows most of it.
 ELSEWHERE = 0.2
-LIGHT_FIT_STRIDE = 2
+LIGHT_FIT_STRIDE = 4
 # More of everything than people have: what is rare must be learned too.
 DETAIL = DetailConfig(freckled=0.35, mole_rate=3.0, blemish_rate=4.0, made_up=0.3, grey_haired=0.2, strength=1.3)
 
