@@ -52,6 +52,7 @@ from facealbedo.core.imaging.decoding import DecodedImage, DecodeLimits, ImageEr
 from facealbedo.core.networks.pigment import feature_region
 from facealbedo.core.networks.records import RefinerInput
 from facealbedo.core.networks.refiner import Refiner
+from facealbedo.core.refine.lips import complete_lips
 from facealbedo.core.refine.network import NETWORK_PX, refine_with_network
 from facealbedo.core.refine.quotient import quotient_albedo
 from facealbedo.core.refine.separation import separate_albedo
@@ -184,9 +185,13 @@ class Reconstructor:
     @cached_property
     def _feature_maps(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return bare skin, and brows and lips, in the texture's atlas."""
-        names = ("core_skin", "brows", "lips")
-        skin, brows, lips = (bake_region(self._model, name, self.params.texture_px)[None, None] for name in names)
-        return (skin > 0.6).float(), feature_region(brows, lips)
+        names = ("core_skin", "brows")
+        skin, brows = (bake_region(self._model, name, self.params.texture_px)[None, None] for name in names)
+        return (skin > 0.6).float(), feature_region(brows, self._lips)
+
+    @cached_property
+    def _lips(self) -> torch.Tensor:
+        return bake_region(self._model, "lips", self.params.texture_px)[None, None]
 
     @cached_property
     def _limits(self) -> GateLimits:
@@ -375,12 +380,14 @@ class Reconstructor:
         shading = openness_shading(appearance.lighting, observation.uv_normal_view, maps.openness)
         if self.params.refine.method == "quotient":
             return quotient_albedo(observation, shading, prior_albedo, region=maps.face[0, 0]).uv_albedo, fitted
+        trusted = replace(observation, uv_visibility=observation.uv_visibility * maps.face)
         if self.params.refine.method == "separation":
-            trusted = replace(observation, uv_visibility=observation.uv_visibility * maps.face)
-            return separate_albedo(trusted, shading, prior_albedo, *self._feature_maps), fitted
+            albedo = separate_albedo(trusted, shading, prior_albedo, *self._feature_maps)
+            return complete_lips(albedo, prior_albedo, trusted.uv_visibility, self._lips), fitted
         small, full = self._network_inputs(coarse, unoccluded, observation, appearance, prior_albedo)
         face = refine_with_network(self._refiner, small, full)
-        return face.uv_albedo, face.uv_illumination
+        albedo = complete_lips(face.uv_albedo, prior_albedo, trusted.uv_visibility, self._lips)
+        return albedo, face.uv_illumination
 
     def _network_inputs(
         self,

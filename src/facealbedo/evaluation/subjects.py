@@ -87,14 +87,14 @@ class Laboratory:
             maps.openness,
             maps.face,
             scores.skin,
-            self._features,
+            *self._features,
         )
 
     @cached_property
-    def _features(self) -> torch.Tensor:
-        """Brows and lips, as the separation takes them."""
+    def _features(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Brows and lips, as the separation takes them, and lips."""
         brows, lips = (bake_region(self.model, name, SCORE_PX)[None, None] for name in ("brows", "lips"))
-        return feature_region(brows, lips)
+        return feature_region(brows, lips), lips
 
     def with_true_geometry(self, found: Reconstruction, person: RelitPerson, view: RelitView) -> FaceAsset:
         """Reconstruct the same crop with the true shape, pose and camera; tone and light are still estimated."""

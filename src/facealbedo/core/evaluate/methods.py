@@ -19,6 +19,7 @@ from facealbedo.core.fit.light import openness_shading
 from facealbedo.core.metrics.masks import EvaluationError
 from facealbedo.core.networks.records import RefinerInput
 from facealbedo.core.networks.refiner import Refiner
+from facealbedo.core.refine.lips import complete_lips
 from facealbedo.core.refine.network import NETWORK_PX, refine_with_network
 from facealbedo.core.refine.quotient import quotient_albedo
 from facealbedo.core.refine.separation import separate_albedo
@@ -33,7 +34,7 @@ class FittedFace(TensorRecord):
 
     * ``observation``: texture, trust, normals. ``prior_albedo``: of the fit, linear. ``lighting``: of the fit.
     * ``openness``: share of the sky; ``region``: factor on the trust.
-    * ``skin``: bare skin; ``features``: brows and lips.
+    * ``skin``: bare skin; ``features``: brows and lips; ``lips``: lips alone.
     """
 
     observation: UVObservation
@@ -43,6 +44,7 @@ class FittedFace(TensorRecord):
     region: Float[Tensor, "1 1 height width"]
     skin: Float[Tensor, "1 1 height width"]
     features: Float[Tensor, "1 1 height width"]
+    lips: Float[Tensor, "1 1 height width"]
 
     def trusted(self) -> UVObservation:
         """Return the observation, trusted within the region alone."""
@@ -84,9 +86,9 @@ def quotient(face: FittedFace) -> Separation:
 
 def separation(face: FittedFace) -> Separation:
     """Tell pigment from shading by colour; the rest is the prior."""
-    shading = face.shading()
-    albedo = separate_albedo(face.trusted(), shading, face.prior_albedo, face.skin, face.features)
-    return Separation(albedo, shading)
+    shading, seen = face.shading(), face.trusted()
+    albedo = separate_albedo(seen, shading, face.prior_albedo, face.skin, face.features)
+    return Separation(complete_lips(albedo, face.prior_albedo, seen.uv_visibility, face.lips), shading)
 
 
 def optimised(face: FittedFace) -> Separation:
@@ -154,4 +156,5 @@ def refine_with(refiner: Refiner, face: FittedFace) -> Separation:
     )
     found = refine_with_network(refiner, inputs, inputs)
     light = F.interpolate(found.uv_illumination, size=(size, size), mode="bilinear", align_corners=False)
-    return Separation(found.uv_albedo, shading_detailed(light, face.observation.uv_normal_view, face.openness))
+    albedo = complete_lips(found.uv_albedo, face.prior_albedo, inputs.observation.uv_visibility, face.lips)
+    return Separation(albedo, shading_detailed(light, face.observation.uv_normal_view, face.openness))

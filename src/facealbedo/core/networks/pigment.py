@@ -48,7 +48,7 @@ class PigmentConfig:
     darker_skin: float = 0.2
     brighter_skin: float = 0.05
     darker_features: float = 1.0
-    brighter_features: float = 0.35
+    brighter_features: float = 0.05
     hue_skin: float = 0.04
     hue_clear: float = 0.2
     hue_usual: float = 0.03

@@ -40,7 +40,7 @@ def known() -> tuple[FittedFace, torch.Tensor]:
     observation = UVObservation(texture, mask * region, normals)
     features = torch.maximum(brows, lips)
     skin = (bake_region(model, "core_skin", SIZE)[None, None] > 0.6).float()
-    return FittedFace(observation, base, lighting, openness, region, skin, features), albedo
+    return FittedFace(observation, base, lighting, openness, region, skin, features, lips), albedo
 
 
 @pytest.mark.parametrize("name", ["quotient", "separation", "optimised"])

@@ -103,7 +103,7 @@ def test_the_truth_scores_perfectly_and_a_darker_map_does_not(person: RelitPerso
     observation = UVObservation(person.uv_albedo * shading, visible, normals)
     ambient = Lighting(torch.nn.functional.pad(torch.full((1, 3, 1), 3.5449), (0, 8)))
     full = torch.ones(1, 1, SIZE, SIZE)
-    face = FittedFace(observation, person.uv_albedo, ambient, full, maps.face, maps.skin, maps.features)
+    face = FittedFace(observation, person.uv_albedo, ambient, full, maps.face, maps.skin, maps.features, maps.features)
     best = score_albedo(person.uv_albedo, face, person, targets, light, maps)
     assert best["delta_e"] < 0.05
     assert best["relight_psnr"] > 60
