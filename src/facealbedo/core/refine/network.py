@@ -16,9 +16,6 @@ from facealbedo.core.types import TensorRecord
 NETWORK_PX = 256
 SMALLEST_PRIOR, LARGEST_PRIOR = 3e-3, 0.98
 DARKEST_ALBEDO = 1e-3
-# How much of the network's change of the whole skin's tone is taken. It comes from the same photo as the fit's tone and
-# errs with it, but not alike: their mean is nearer in every group of skin tones than the worse of the two.
-TONE_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -51,21 +48,13 @@ def refine_with_network(refiner: Refiner, small: RefinerInput, full: RefinerInpu
     found = refiner(small)
     limit = getattr(refiner, "max_log_ratio", 1.0)
     residual = found.uv_albedo.log() - small.prior_albedo.log()
-    smooth = residual - _taken(small, limit, found.detail_gates) - (1 - TONE_SHARE) * _change_of_tone(small, residual)
+    smooth = residual - _taken(small, limit, found.detail_gates)
     size = (full.prior_albedo.shape[-2], full.prior_albedo.shape[-1])
     gates = torch.minimum(_enlarged(found.detail_gates, size), believed(full.observation.uv_visibility))
     detail = _taken(full, limit, gates)
     albedo = soft_ceiling(full.prior_albedo * (_enlarged(smooth, size) + detail).exp()).clamp(min=DARKEST_ALBEDO)
     confidence = torch.exp(-torch.exp(0.5 * found.log_variance))
     return RefinedFace(albedo, _light_with_gain(found), confidence)
-
-
-def _change_of_tone(
-    face: RefinerInput, residual: Float[Tensor, "batch 3 height width"]
-) -> Float[Tensor, "batch 3 1 1"]:
-    """Return the mean log change over bare skin."""
-    skin = face.uv_regions[:, :1]
-    return (residual * skin).sum((2, 3), keepdim=True) / skin.sum((2, 3), keepdim=True).clamp(min=1.0)
 
 
 def _taken(face: RefinerInput, limit: float, gates: Float[Tensor, "batch 2 height width"]) -> Tensor:
