@@ -10,6 +10,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from facealbedo.assets.refiner import refiner_bytes
+from facealbedo.benchmarks.photos import measure_photos
 from facealbedo.benchmarks.train import load_params
 from facealbedo.core.losses import LossWeights
 from facealbedo.core.networks import PRESETS
@@ -69,6 +71,14 @@ def test_wrong_parameters_are_refused(wrong):
     tree = {"presets": {"default": {}}} | copy.deepcopy(wrong)
     with pytest.raises(ValidationError):
         TrainParams.model_validate(tree)
+
+
+def test_prepared_photos_measure_weights(prepared):
+    found = measure_photos(*prepared, refiner_bytes())
+    assert found["faces"] == (prepared[0]["status"] == "done").sum()
+    # The prior knows nothing of these faces; the quotient is the photo, but for the light's limits.
+    assert found["prior"]["photos.psnr"] < found["quotient"]["photos.psnr"] < found["network"]["photos.psnr"]
+    assert found["prior"]["photos.feature_detail"] < found["network"]["photos.feature_detail"] < 1
 
 
 @pytest.mark.slow

@@ -14,4 +14,9 @@ REFINER_FILE = "refiner.safetensors"
 @lru_cache(maxsize=1)
 def load_refiner() -> Refiner:
     """Return the embedded network (CPU, float32, for inference); read once a process."""
-    return weights_from_bytes((files("facealbedo.assets") / REFINER_FILE).read_bytes())[0]
+    return weights_from_bytes(refiner_bytes())[0]
+
+
+def refiner_bytes() -> bytes:
+    """Return the embedded weight file."""
+    return (files("facealbedo.assets") / REFINER_FILE).read_bytes()

@@ -1,0 +1,79 @@
+"""How the network that ships reproduces photos that no training saw, as its training measures it.
+
+    kedro run --pipelines preprocess,fit --params preprocess.photos=FOLDER
+    python -m facealbedo.benchmarks.photos [--data data] [--weights FILE]
+
+Measures all fitted crops of the folder ``--data`` and writes ``docs/benchmarks/photos_cpu.json``: PSNR and SSIM of
+albedo times light against the crop on trusted skin, light left in the albedo, detail kept; see
+`core.train.inspect.photo_measures`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from facealbedo.assets import load_face_model
+from facealbedo.assets.occlusion import load_occlusion
+from facealbedo.assets.prior import load_albedo_prior
+from facealbedo.assets.refiner import refiner_bytes
+from facealbedo.core.train.checkpoint import weights_from_bytes
+from facealbedo.core.train.inspect import Gallery
+from facealbedo.core.train.scene import make_stage
+from facealbedo.dataloading.crops import crop_table
+from facealbedo.training import photo_scenes
+
+logger = logging.getLogger(__name__)
+RESOLUTION = 256
+REPORT = Path("docs") / "benchmarks" / "photos_cpu.json"
+
+
+def measure_photos(
+    fits: pd.DataFrame, faces: pd.DataFrame, crops: Mapping[str, Path], weights: bytes
+) -> dict[str, Any]:
+    """Return the means over all fitted crops, of the network and of what is not trained."""
+    table = crop_table(fits, faces, crops)
+    stage = make_stage(
+        load_face_model(), load_albedo_prior(), load_occlusion().openness, RESOLUTION, torch.device("cpu")
+    )
+    gallery = Gallery(stage, photo_scenes(table, stage), ())
+    return {
+        "command": "python -m facealbedo.benchmarks.photos",
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
+        "faces": len(table),
+        "resolution": RESOLUTION,
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        "network": gallery.measure(weights_from_bytes(weights)[0]),
+        **gallery.measure_baselines(),
+    }
+
+
+def main() -> None:
+    """Measure and write."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("data"))
+    parser.add_argument("--weights", type=Path, help="of a network; those that ship when omitted")
+    parser.add_argument("--output", type=Path, default=REPORT)
+    arguments = parser.parse_args()
+    weights = arguments.weights.read_bytes() if arguments.weights else refiner_bytes()
+    data: Path = arguments.data
+    crops = {path.stem: path for path in sorted((data / "03_primary" / "crops").glob("*.jpg"))}
+    tables = (pd.read_parquet(data / place) for place in ("04_feature/fits.parquet", "03_primary/faces.parquet"))
+    found = measure_photos(*tables, crops, weights)
+    arguments.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    logger.info("%s: %d faces, %s", arguments.output, found["faces"], found["network"])
+
+
+if __name__ == "__main__":
+    main()
