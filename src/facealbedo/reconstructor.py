@@ -52,10 +52,10 @@ from facealbedo.core.imaging.decoding import DecodedImage, DecodeLimits, ImageEr
 from facealbedo.core.networks.pigment import feature_region
 from facealbedo.core.networks.records import RefinerInput
 from facealbedo.core.networks.refiner import Refiner
-from facealbedo.core.refine.lips import complete_lips
 from facealbedo.core.refine.network import NETWORK_PX, refine_with_network
 from facealbedo.core.refine.quotient import quotient_albedo
 from facealbedo.core.refine.separation import separate_albedo
+from facealbedo.core.refine.unseen import complete_lips, keep_scalp
 from facealbedo.core.render.gbuffer import render_gbuffer
 from facealbedo.core.render.uv import bake_region, unwrap
 from facealbedo.core.train.checkpoint import weights_from_bytes
@@ -188,6 +188,10 @@ class Reconstructor:
         names = ("core_skin", "brows")
         skin, brows = (bake_region(self._model, name, self.params.texture_px)[None, None] for name in names)
         return (skin > 0.6).float(), feature_region(brows, self._lips)
+
+    @cached_property
+    def _scalp(self) -> torch.Tensor:
+        return bake_region(self._model, "scalp", self.params.texture_px)[None, None]
 
     @cached_property
     def _lips(self) -> torch.Tensor:
@@ -387,7 +391,7 @@ class Reconstructor:
         small, full = self._network_inputs(coarse, unoccluded, observation, appearance, prior_albedo)
         face = refine_with_network(self._refiner, small, full)
         albedo = complete_lips(face.uv_albedo, prior_albedo, trusted.uv_visibility, self._lips)
-        return albedo, face.uv_illumination
+        return keep_scalp(albedo, prior_albedo, self._feature_maps[0], self._scalp), face.uv_illumination
 
     def _network_inputs(
         self,

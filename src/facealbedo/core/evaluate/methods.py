@@ -19,10 +19,10 @@ from facealbedo.core.fit.light import openness_shading
 from facealbedo.core.metrics.masks import EvaluationError
 from facealbedo.core.networks.records import RefinerInput
 from facealbedo.core.networks.refiner import Refiner
-from facealbedo.core.refine.lips import complete_lips
 from facealbedo.core.refine.network import NETWORK_PX, refine_with_network
 from facealbedo.core.refine.quotient import quotient_albedo
 from facealbedo.core.refine.separation import separate_albedo
+from facealbedo.core.refine.unseen import complete_lips
 from facealbedo.core.render.shade import shading_detailed
 from facealbedo.core.train.checkpoint import weights_from_bytes
 from facealbedo.core.types import Lighting, TensorRecord, UVObservation
@@ -139,7 +139,7 @@ def network_method(weights: bytes) -> Method:
 
 @torch.no_grad()
 def refine_with(refiner: Refiner, face: FittedFace) -> Separation:
-    """Refine with a network, as the reconstructor does.
+    """Refine with a network, as the reconstructor does, but for the scalp, which no score looks at.
 
     Raises:
         EvaluationError: the maps are not of the network's resolution.

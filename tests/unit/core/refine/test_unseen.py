@@ -1,4 +1,4 @@
-"""Unseen lips take the colour of seen ones."""
+"""Unseen lips take the colour of seen ones; the scalp stays the prior's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from facealbedo.assets import load_face_model
-from facealbedo.core.refine.lips import complete_lips
+from facealbedo.core.refine.unseen import complete_lips, keep_scalp
 from facealbedo.core.render.uv import bake_region
 
 SIZE = 256
@@ -51,3 +51,11 @@ def test_a_covered_half_gets_the_other_half_mirrored(lips: Tensor) -> None:
 def test_lips_that_nobody_sees_stay_as_they_are(lips: Tensor) -> None:
     albedo, prior = torch.rand(2, 3, SIZE, SIZE) * 0.5 + 0.1, torch.full((2, 3, SIZE, SIZE), 0.4)
     torch.testing.assert_close(complete_lips(albedo, prior, torch.zeros(2, 1, SIZE, SIZE), lips), albedo)
+
+
+def test_the_scalp_is_the_priors_in_the_tone_of_the_skin() -> None:
+    model = load_face_model()
+    skin, scalp = ((bake_region(model, name, SIZE)[None, None] > 0.5).float() for name in ("core_skin", "scalp"))
+    prior = torch.rand(1, 3, SIZE, SIZE) * 0.4 + 0.1
+    guessed = prior * COLOUR * (1 + 2 * scalp)
+    torch.testing.assert_close(keep_scalp(guessed, prior, skin, scalp), prior * COLOUR)
