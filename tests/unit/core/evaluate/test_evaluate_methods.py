@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
 from facealbedo.assets import load_face_model
 from facealbedo.assets.prior import load_albedo_prior
-from facealbedo.core.evaluate.methods import BASELINES, FittedFace, select_methods
+from facealbedo.assets.refiner import load_refiner
+from facealbedo.core.evaluate.methods import BASELINES, FittedFace, refine_with, select_methods
 from facealbedo.core.fit.light import openness_shading
 from facealbedo.core.metrics.albedo import mean_delta_e
 from facealbedo.core.metrics.leakage import light_correlation
@@ -86,3 +89,13 @@ def test_unknown_and_taken_names_are_refused() -> None:
         select_methods(["prior", "magic"], {})
     with pytest.raises(EvaluationError, match="weights cannot be called prior"):
         select_methods(["prior"], {"prior": b""})
+
+
+def test_a_network_leaves_the_skins_tone_to_the_fit(known: tuple[FittedFace, torch.Tensor]) -> None:
+    face, _ = known
+    brighter = dataclasses.replace(face, lighting=Lighting(0.7 * face.lighting.sh_radiance))
+    for one in (face, brighter):
+        albedo = refine_with(load_refiner(), one).uv_albedo
+        change = ((albedo / one.prior_albedo).log() * one.skin).sum((2, 3)) / one.skin.sum()
+        assert change.abs().max() < 5e-3
+        assert (albedo / one.prior_albedo).log().abs()[one.skin.expand_as(albedo) > 0].mean() > 0.01
