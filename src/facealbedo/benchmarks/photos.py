@@ -22,14 +22,17 @@ from typing import Any
 
 import pandas as pd
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from facealbedo.assets import load_face_model
 from facealbedo.assets.occlusion import load_occlusion
 from facealbedo.assets.prior import load_albedo_prior
 from facealbedo.assets.refiner import refiner_bytes
+from facealbedo.core.networks.refiner import Refiner
 from facealbedo.core.train.checkpoint import weights_from_bytes
 from facealbedo.core.train.inspect import Gallery
-from facealbedo.core.train.scene import make_stage
+from facealbedo.core.train.scene import Scene, make_stage
 from facealbedo.dataloading.crops import crop_table
 from facealbedo.training import photo_scenes
 
@@ -46,16 +49,26 @@ def measure_photos(
     stage = make_stage(
         load_face_model(), load_albedo_prior(), load_occlusion().openness, RESOLUTION, torch.device("cpu")
     )
-    gallery = Gallery(stage, photo_scenes(table, stage), ())
+    scenes, refiner = photo_scenes(table, stage), weights_from_bytes(weights)[0]
+    gallery = Gallery(stage, scenes, ())
+    moved = torch.cat([tone_moved(refiner, scene, stage.skin_region) for scene in scenes])
     return {
         "command": "python -m facealbedo.benchmarks.photos",
         "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
         "faces": len(table),
         "resolution": RESOLUTION,
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
-        "network": gallery.measure(weights_from_bytes(weights)[0]),
+        "tone_moved": {"mean": float(moved.mean()), "standard_deviation": float(moved.std())},
+        "network": gallery.measure(refiner),
         **gallery.measure_baselines(),
     }
+
+
+@torch.no_grad()
+def tone_moved(refiner: Refiner, scene: Scene, skin: Float[Tensor, "1 1 height width"]) -> Float[Tensor, "face"]:
+    """Return how far the network itself moves the mean log albedo of bare skin from the prior's."""
+    change = refiner(scene.face).uv_albedo.log() - scene.face.prior_albedo.log()
+    return (change.mean(1, keepdim=True) * skin).sum((1, 2, 3)) / skin.sum()
 
 
 def main() -> None:
