@@ -55,7 +55,7 @@ from facealbedo.core.networks.refiner import Refiner
 from facealbedo.core.refine.network import NETWORK_PX, refine_with_network
 from facealbedo.core.refine.quotient import quotient_albedo
 from facealbedo.core.refine.separation import separate_albedo
-from facealbedo.core.refine.unseen import complete_lips, keep_scalp
+from facealbedo.core.refine.unseen import complete_lips, keep_outside
 from facealbedo.core.render.gbuffer import render_gbuffer
 from facealbedo.core.render.uv import bake_region, unwrap
 from facealbedo.core.train.checkpoint import weights_from_bytes
@@ -73,7 +73,7 @@ logger = logging.getLogger(__name__)
 TRUST_PX = 64
 JOURNAL_FILE, SUMMARY_FILE, INDEX_FILE = "journal.jsonl", "summary.csv", "index.html"
 # Raise it whenever a change of the code changes results: journals of older versions are then done again.
-RESULTS_VERSION = 8
+RESULTS_VERSION = 9
 
 
 @dataclass(frozen=True)
@@ -190,8 +190,8 @@ class Reconstructor:
         return (skin > 0.6).float(), feature_region(brows, self._lips)
 
     @cached_property
-    def _scalp(self) -> torch.Tensor:
-        return bake_region(self._model, "scalp", self.params.texture_px)[None, None]
+    def _oval(self) -> torch.Tensor:
+        return bake_region(self._model, "face", self.params.texture_px)[None, None]
 
     @cached_property
     def _lips(self) -> torch.Tensor:
@@ -391,7 +391,7 @@ class Reconstructor:
         small, full = self._network_inputs(coarse, unoccluded, observation, appearance, prior_albedo)
         face = refine_with_network(self._refiner, small, full)
         albedo = complete_lips(face.uv_albedo, prior_albedo, trusted.uv_visibility, self._lips)
-        return keep_scalp(albedo, prior_albedo, self._feature_maps[0], self._scalp), face.uv_illumination
+        return keep_outside(albedo, prior_albedo, self._feature_maps[0], self._oval), face.uv_illumination
 
     def _network_inputs(
         self,

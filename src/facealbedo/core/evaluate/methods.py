@@ -139,7 +139,7 @@ def network_method(weights: bytes) -> Method:
 
 @torch.no_grad()
 def refine_with(refiner: Refiner, face: FittedFace) -> Separation:
-    """Refine with a network, as the reconstructor does, but for the scalp, which no score looks at.
+    """Refine with a network, as the reconstructor does, but for what lies outside the face, which no score looks at.
 
     Raises:
         EvaluationError: the maps are not of the network's resolution.

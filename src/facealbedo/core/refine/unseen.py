@@ -1,8 +1,9 @@
-"""What no photo shows: lips behind teeth, in an open mouth or under a hand, and skin under hair.
+"""What no photo shows: lips behind teeth, in an open mouth or under a hand, and what lies outside the face.
 
 A method that takes colour from the photo only where it sees something leaves a hard border there: the photo's lips end,
 the prior's begin. Lips have one colour, so the unseen part is given that of the seen part, the other side's first.
-The scalp is never looked at, for hair is no skin: what a network says of it is a guess, and its hairline would show.
+Scalp, ears and neck are never looked at, for hair and collars are no skin: what a network says of them is a guess, and
+a grey hairline on a dark head would show as a cap.
 """
 
 from __future__ import annotations
@@ -43,20 +44,20 @@ def complete_lips(
     return uv_albedo * (unseen * (carried - ratio)).exp()
 
 
-def keep_scalp(
+def keep_outside(
     uv_albedo: Float[Tensor, "batch 3 height width"],
     prior_albedo: Float[Tensor, "batch 3 height width"],
     skin: Float[Tensor, "one 1 height width"],
-    scalp: Float[Tensor, "one 1 height width"],
+    face: Float[Tensor, "one 1 height width"],
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Return the albedo with the prior's scalp, in the tone that the rest of the skin was given.
+    """Return the albedo with the prior outside the face, in the tone that the skin of the face was given.
 
     Args:
         uv_albedo: linear, in (0, 1].
         prior_albedo: what the refinement started from, linear.
         skin: 1 on bare skin of the face, whose mean log ratio to the prior is the change of tone.
-        scalp: 1 where hair grows.
+        face: 1 inside, with a soft edge.
     """
     ratio = uv_albedo.clamp(min=DARKEST).log() - prior_albedo.clamp(min=DARKEST).log()
     tone = (ratio * skin).sum((2, 3), keepdim=True) / skin.sum((2, 3), keepdim=True).clamp(min=1e-6)
-    return uv_albedo * (scalp * (tone - ratio)).exp()
+    return uv_albedo * ((1 - face) * (tone - ratio)).exp()

@@ -1,4 +1,4 @@
-"""Unseen lips take the colour of seen ones; the scalp stays the prior's."""
+"""Unseen lips take the colour of seen ones; scalp, ears and neck stay the prior's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from facealbedo.assets import load_face_model
-from facealbedo.core.refine.unseen import complete_lips, keep_scalp
+from facealbedo.core.refine.unseen import complete_lips, keep_outside
 from facealbedo.core.render.uv import bake_region
 
 SIZE = 256
@@ -53,9 +53,9 @@ def test_lips_that_nobody_sees_stay_as_they_are(lips: Tensor) -> None:
     torch.testing.assert_close(complete_lips(albedo, prior, torch.zeros(2, 1, SIZE, SIZE), lips), albedo)
 
 
-def test_the_scalp_is_the_priors_in_the_tone_of_the_skin() -> None:
+def test_outside_the_face_is_the_prior_in_the_tone_of_the_skin() -> None:
     model = load_face_model()
-    skin, scalp = ((bake_region(model, name, SIZE)[None, None] > 0.5).float() for name in ("core_skin", "scalp"))
+    skin, face = ((bake_region(model, name, SIZE)[None, None] > 0.5).float() for name in ("core_skin", "face"))
     prior = torch.rand(1, 3, SIZE, SIZE) * 0.4 + 0.1
-    guessed = prior * COLOUR * (1 + 2 * scalp)
-    torch.testing.assert_close(keep_scalp(guessed, prior, skin, scalp), prior * COLOUR)
+    guessed = prior * COLOUR * (3 - 2 * face)
+    torch.testing.assert_close(keep_outside(guessed, prior, skin, face), prior * COLOUR)
