@@ -98,7 +98,7 @@ def fit_light(
     colours, reflectance = texture.flatten(2), albedo.flatten(2)
     weight = weights.flatten(1)
     basis = _shading_basis(normals) * openness.flatten(2).transpose(1, 2)
-    products = (basis[..., :, None] * basis[..., None, :]).flatten(2)
+    texels = _Texels(basis, (basis[..., :, None] * basis[..., None, :]).flatten(2), colours, reflectance)
     usable = (colours.amax(1) < 0.97) & (colours.amax(1) > _DARKEST)
     weight = weight * usable
     robust, predicted = _about_median(colours, reflectance, weight)
@@ -109,7 +109,7 @@ def fit_light(
         # and cast shadows would weigh most and draw the light down to them.
         current = weight * robust / (predicted + 0.03)
         current = current / current.sum(1, keepdim=True).clamp(min=1e-12)
-        coefficients, stiffness = _solve_stiffened(basis, products, colours, reflectance, current, stiffness, settings)
+        coefficients, stiffness = _solve_stiffened(texels, current, stiffness, settings)
         predicted = _predicted_luminance(basis, coefficients, reflectance)
         robust, residual = _robust_weights(basis, coefficients, colours, reflectance, weight, settings)
     seen = weight.sum(1) > 1
@@ -120,28 +120,44 @@ def fit_light(
     return LightFit(lighting, trust, residual)
 
 
+@dataclass(frozen=True)
+class _Texels(TensorRecord):
+    """What does not change while the light of a face is sought.
+
+    * ``basis``: shading of each unit SH coefficient; ``products``: of all pairs of them.
+    * ``colours``: of the texture; ``reflectance``: the albedo.
+    """
+
+    basis: Float[Tensor, "batch texel 9"]
+    products: Float[Tensor, "batch texel 81"]
+    colours: Float[Tensor, "batch 3 texel"]
+    reflectance: Float[Tensor, "batch 3 texel"]
+
+
+@dataclass(frozen=True)
+class _Equations(TensorRecord):
+    """Normal equations of luminance and of each colour, for one weighting of the texels."""
+
+    gram: Float[Tensor, "batch 4 9 9"]
+    right: Float[Tensor, "batch 4 9"]
+
+
 def _solve_stiffened(
-    basis: Tensor,
-    products: Tensor,
-    colours: Tensor,
-    reflectance: Tensor,
-    weight: Tensor,
-    stiffness: Tensor,
-    settings: LightFitConfig,
+    texels: _Texels, weight: Tensor, stiffness: Tensor, settings: LightFitConfig
 ) -> tuple[Tensor, Tensor]:
     """Solve; stiffen and solve again while irradiance dips too far below zero.
 
     Normals that all face the camera confuse ambient light with light from the front: a free solution may want negative
     ambient light. Stiffening draws it to ambient light, which keeps the face's level.
     """
-    equations = _equations(basis, products, colours, reflectance, weight)
-    coefficients = _solve(equations, basis, colours, reflectance, weight, stiffness, settings)
+    equations = _equations(texels, weight)
+    coefficients = _solve(equations, texels, weight, stiffness, settings)
     for _ in range(_STIFFENINGS):
         dark = _darkest_part(coefficients) < -settings.overshoot
         if not bool(dark.any()):
             break
         stiffness = torch.where(dark, _STIFFER * stiffness, stiffness)
-        coefficients = _solve(equations, basis, colours, reflectance, weight, stiffness, settings)
+        coefficients = _solve(equations, texels, weight, stiffness, settings)
     return coefficients, stiffness
 
 
@@ -204,19 +220,11 @@ def _by_band(values: tuple[float, float, float], like: Tensor) -> Tensor:
     return like.new_tensor([values[0]] + [values[1]] * 3 + [values[2]] * 5)
 
 
-@dataclass(frozen=True)
-class _Equations(TensorRecord):
-    """Normal equations of luminance and of each colour, for one weighting of the texels."""
-
-    gram: Float[Tensor, "batch 4 9 9"]
-    right: Float[Tensor, "batch 4 9"]
-
-
-def _equations(basis: Tensor, products: Tensor, colours: Tensor, reflectance: Tensor, weight: Tensor) -> _Equations:
-    """Sum over texels; ``products`` are those of all pairs of basis functions, [batch, texel, 81]."""
-    albedo, target = _with_luminance(reflectance), _with_luminance(colours)
-    gram = (weight[:, None] * albedo * albedo) @ products
-    right = (weight[:, None] * albedo * target) @ basis
+def _equations(texels: _Texels, weight: Float[Tensor, "batch texel"]) -> _Equations:
+    """Sum over texels, once for all ridges."""
+    albedo, target = _with_luminance(texels.reflectance), _with_luminance(texels.colours)
+    gram = (weight[:, None] * albedo * albedo) @ texels.products
+    right = (weight[:, None] * albedo * target) @ texels.basis
     return _Equations(gram.unflatten(-1, (_COEFFICIENTS, _COEFFICIENTS)), right)
 
 
@@ -225,21 +233,16 @@ def _with_luminance(colours: Float[Tensor, "batch 3 texel"]) -> Float[Tensor, "b
 
 
 def _solve(
-    equations: _Equations,
-    basis: Tensor,
-    colours: Tensor,
-    reflectance: Tensor,
-    weight: Tensor,
-    stiffness: Tensor,
-    settings: LightFitConfig,
+    equations: _Equations, texels: _Texels, weight: Tensor, stiffness: Tensor, settings: LightFitConfig
 ) -> Float[Tensor, "batch 3 9"]:
     """Weighted ridge regression: luminance, then each colour around the tinted luminance."""
-    ridge = _by_band(settings.luminance_ridge, basis) * stiffness[:, None]
+    ridge = _by_band(settings.luminance_ridge, stiffness) * stiffness[:, None]
     ridge[:, 0] = settings.luminance_ridge[0]
-    light = _ridge(equations.gram[:, :1], equations.right[:, :1], ridge, equations.right.new_zeros(()))
-    lit = positive(light @ basis.transpose(1, 2)) * reflectance
-    tint = (weight[:, None] * colours * lit).sum(2) / (weight[:, None] * lit * lit).sum(2).clamp(min=1e-12)
-    ridge = _by_band(settings.colour_ridge, basis) * stiffness[:, None]
+    light = _ridge(equations.gram[:, :1], equations.right[:, :1], ridge, torch.zeros_like(stiffness[:, None, None]))
+    lit = positive(light @ texels.basis.transpose(1, 2)) * texels.reflectance
+    weighted = weight[:, None] * lit
+    tint = (weighted * texels.colours).sum(2) / (weighted * lit).sum(2).clamp(min=1e-12)
+    ridge = _by_band(settings.colour_ridge, stiffness) * stiffness[:, None]
     return _ridge(equations.gram[:, 1:], equations.right[:, 1:], ridge, light * tint[..., None])
 
 
