@@ -29,10 +29,13 @@ from facealbedo.assets import load_face_model
 from facealbedo.assets.occlusion import load_occlusion
 from facealbedo.assets.prior import load_albedo_prior
 from facealbedo.assets.refiner import refiner_bytes
+from facealbedo.benchmarks.train import prepared_tables
+from facealbedo.core.networks.records import RefinerInput
 from facealbedo.core.networks.refiner import Refiner
+from facealbedo.core.refine.network import change_of_tone
 from facealbedo.core.train.checkpoint import weights_from_bytes
 from facealbedo.core.train.inspect import Gallery
-from facealbedo.core.train.scene import Scene, make_stage
+from facealbedo.core.train.scene import make_stage
 from facealbedo.dataloading.crops import crop_table
 from facealbedo.training import photo_scenes
 
@@ -51,7 +54,7 @@ def measure_photos(
     )
     scenes, refiner = photo_scenes(table, stage), weights_from_bytes(weights)[0]
     gallery = Gallery(stage, scenes, ())
-    moved = torch.cat([tone_moved(refiner, scene, stage.skin_region) for scene in scenes])
+    moved = torch.cat([tone_moved(refiner, scene.face) for scene in scenes])
     return {
         "command": "python -m facealbedo.benchmarks.photos",
         "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
@@ -65,10 +68,9 @@ def measure_photos(
 
 
 @torch.no_grad()
-def tone_moved(refiner: Refiner, scene: Scene, skin: Float[Tensor, "1 1 height width"]) -> Float[Tensor, "face"]:
+def tone_moved(refiner: Refiner, face: RefinerInput) -> Float[Tensor, "face"]:
     """Return how far the network itself moves the mean log albedo of bare skin from the prior's."""
-    change = refiner(scene.face).uv_albedo.log() - scene.face.prior_albedo.log()
-    return (change.mean(1, keepdim=True) * skin).sum((1, 2, 3)) / skin.sum()
+    return change_of_tone(face, refiner(face).uv_albedo.log() - face.prior_albedo.log()).mean((1, 2, 3))
 
 
 def main() -> None:
@@ -80,10 +82,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=REPORT)
     arguments = parser.parse_args()
     weights = arguments.weights.read_bytes() if arguments.weights else refiner_bytes()
-    data: Path = arguments.data
-    crops = {path.stem: path for path in sorted((data / "03_primary" / "crops").glob("*.jpg"))}
-    tables = (pd.read_parquet(data / place) for place in ("04_feature/fits.parquet", "03_primary/faces.parquet"))
-    found = measure_photos(*tables, crops, weights)
+    if not (arguments.data / "04_feature" / "fits.parquet").is_file():
+        parser.error(f"there are no fitted crops in {arguments.data}; run `kedro run --pipelines preprocess,fit` first")
+    found = measure_photos(*prepared_tables(arguments.data), weights)
     arguments.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     logger.info("%s: %d faces, %s", arguments.output, found["faces"], found["network"])
 

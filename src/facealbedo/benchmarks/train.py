@@ -93,7 +93,7 @@ def measured_rates(device: torch.device) -> dict[str, float]:
 
 def measure_preset(params: TrainParams, device: torch.device, steps: int, data: Path) -> dict[str, Any]:
     """Measure one preset: rate, parts of a step, what the device does, and the floor."""
-    job = make_job(params, *_tables(data), Path())
+    job = make_job(params, *prepared_tables(data), Path())
     config = replace(job.config, checkpoint_every=0, validate_every=0, image_every=0)
     crew = replace(make_crew(job, device, None, 0, 1), store=None, inspect=None, picture=None)
     run = _Run(config, crew)
@@ -222,7 +222,8 @@ def _covered(spans: list[tuple[float, float]]) -> float:
     return total
 
 
-def _tables(data: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Path]]:
+def prepared_tables(data: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Path]]:
+    """Return fits, faces and crops below ``data``, as `preprocess` and `fit` left them."""
     crops = {path.stem: path for path in sorted((data / "03_primary/crops").glob("*.jpg"))}
     fits = pd.read_parquet(data / "04_feature/fits.parquet")
     return fits, pd.read_parquet(data / "03_primary/faces.parquet"), crops

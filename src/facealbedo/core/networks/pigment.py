@@ -40,15 +40,14 @@ class PigmentConfig:
     of it a face has, the more certain is its light to have one colour, and the longer a mole's or freckle's may be.
 
     Attributes:
-        darker_skin, brighter_skin, darker_features, brighter_features: shares of detail along the line.
+        darker_skin, darker_features, brighter: shares of detail along the line.
         hue_skin: longest off the line on faces with much of it, natural log; hue_clear: how much more on faces with
             none; hue_usual: the mean length at which that ends; hue_features: longest on brows and lips.
     """
 
     darker_skin: float = 0.2
-    brighter_skin: float = 0.05
     darker_features: float = 1.0
-    brighter_features: float = 0.05
+    brighter: float = 0.05
     hue_skin: float = 0.04
     hue_clear: float = 0.2
     hue_usual: float = 0.03
@@ -115,9 +114,8 @@ def _pigment_along(
         settings: shares.
     """
     darker = settings.darker_skin + (settings.darker_features - settings.darker_skin) * features
-    brighter = settings.brighter_skin + (settings.brighter_features - settings.brighter_skin) * features
     taken_back = torch.minimum(above.clamp(min=0), stock)
-    bright = taken_back + brighter * (above - taken_back)
+    bright = taken_back + settings.brighter * (above - taken_back)
     return torch.where(above > 0, bright, darker * along.clamp(max=0))
 
 

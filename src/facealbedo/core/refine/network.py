@@ -51,7 +51,7 @@ def refine_with_network(refiner: Refiner, small: RefinerInput, full: RefinerInpu
     found = refiner(small)
     limit = getattr(refiner, "max_log_ratio", 1.0)
     residual = found.uv_albedo.log() - small.prior_albedo.log()
-    smooth = residual - _taken(small, limit, found.detail_gates) - _change_of_tone(small, residual)
+    smooth = residual - _taken(small, limit, found.detail_gates) - change_of_tone(small, residual)
     size = (full.prior_albedo.shape[-2], full.prior_albedo.shape[-1])
     gates = torch.minimum(_enlarged(found.detail_gates, size), believed(full.observation.uv_visibility))
     detail = _taken(full, limit, gates)
@@ -60,9 +60,7 @@ def refine_with_network(refiner: Refiner, small: RefinerInput, full: RefinerInpu
     return RefinedFace(albedo, _light_with_gain(found), confidence)
 
 
-def _change_of_tone(
-    face: RefinerInput, residual: Float[Tensor, "batch 3 height width"]
-) -> Float[Tensor, "batch 3 1 1"]:
+def change_of_tone(face: RefinerInput, residual: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 1 1"]:
     """Return the mean of log(albedo / prior) over bare skin."""
     skin = face.uv_regions[:, :1]
     return (residual * skin).sum((2, 3), keepdim=True) / skin.sum((2, 3), keepdim=True).clamp(min=1.0)

@@ -8,6 +8,7 @@ a grey hairline on a dark head would show as a cap.
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -47,17 +48,14 @@ def complete_lips(
 def keep_outside(
     uv_albedo: Float[Tensor, "batch 3 height width"],
     prior_albedo: Float[Tensor, "batch 3 height width"],
-    skin: Float[Tensor, "one 1 height width"],
     face: Float[Tensor, "one 1 height width"],
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Return the albedo with the prior outside the face, in the tone that the skin of the face was given.
+    """Return the albedo inside the face and the prior outside it; the refinement has left the skin the prior's tone.
 
     Args:
         uv_albedo: linear, in (0, 1].
         prior_albedo: what the refinement started from, linear.
-        skin: 1 on bare skin of the face, whose mean log ratio to the prior is the change of tone.
-        face: 1 inside, with a soft edge.
+        face: 1 inside, with a soft edge, in which the logarithms are blended.
     """
-    ratio = uv_albedo.clamp(min=DARKEST).log() - prior_albedo.clamp(min=DARKEST).log()
-    tone = (ratio * skin).sum((2, 3), keepdim=True) / skin.sum((2, 3), keepdim=True).clamp(min=1e-6)
-    return uv_albedo * ((1 - face) * (tone - ratio)).exp()
+    inside, outside = (albedo.clamp(min=DARKEST).log() for albedo in (uv_albedo, prior_albedo))
+    return torch.lerp(outside, inside, face).exp()

@@ -47,13 +47,13 @@ def test_shading_is_taken_out_and_pigment_kept(trust):
     spot = torch.zeros(B, 3, S, S)
     redder = normalize(torch.linalg.cross(AXIS, torch.tensor([1.0, 0.0, 0.0])), dim=0) * 0.1
     spot[:, :, 40:44, 40:44] = redder[:, None, None]
-    none = PigmentConfig(0.0, 0.0, 0.0, 0.0, hue_clear=10.0)
+    none = PigmentConfig(darker_skin=0.0, darker_features=0.0, brighter=0.0, hue_clear=10.0)
     found = pigment_detail(shade + spot, evenly, trust, trust, nothing, none)
     kept = fine_part(spot, trust)
     assert (found - kept).abs().mean() < 0.05 * shade.abs().mean()
     inside = (..., slice(41, 43), slice(41, 43))
     torch.testing.assert_close(found[inside], kept[inside], atol=0.02, rtol=0)
-    shares = PigmentConfig(0.5, 0.25, 1.0, 1.0)
+    shares = PigmentConfig(darker_skin=0.5, darker_features=1.0, brighter=0.25)
     half = pigment_detail(shade, evenly, trust, trust, nothing, shares)
     along = (fine_part(shade, trust) * AXIS[:, None, None]).sum(1)
     expected = torch.where(along < 0, 0.5, 0.25) * along
@@ -70,7 +70,7 @@ def test_light_of_two_colours_leaves_no_rainbow(trust):
     evenly, nothing = torch.zeros(B, 3, S, S), torch.zeros(1, 1, S, S)
     off = normalize(torch.linalg.cross(AXIS, torch.tensor([1.0, 0.0, 0.0])), dim=0)[:, None, None]
     shade = noise(0, 0.5) * AXIS[:, None, None]
-    settings = PigmentConfig(0.0, 0.0)
+    settings = PigmentConfig(darker_skin=0.0, brighter=0.0)
     coloured = pigment_detail(shade + noise(1) * off, evenly, trust, trust, nothing, settings)
     assert coloured.norm(dim=1).max() < 1.1 * settings.hue_skin
     lone = torch.zeros(B, 1, S, S)
@@ -84,7 +84,7 @@ def test_a_stock_brow_is_taken_back_where_the_photo_has_none(trust):
     brow = torch.zeros(B, 1, S, S)
     brow[..., 40:46, 30:66] = 1
     ratio = brow.expand(-1, 3, -1, -1) * 0.8
-    settings = PigmentConfig(brighter_features=0.0)
+    settings = PigmentConfig(brighter=0.0)
     back = pigment_detail(ratio, -ratio, trust, trust * (1 - brow), brow, settings)
     highlight = pigment_detail(ratio, 0 * ratio, trust, trust * (1 - brow), brow, settings)
     assert back[:, :, 42, 40:56].min() > 0.5
