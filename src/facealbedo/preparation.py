@@ -40,6 +40,8 @@ from facealbedo.reconstructor import Source, sources_of
 logger = logging.getLogger(__name__)
 
 Entry = dict[str, Any]
+# Raise one whenever a change of the code changes crops or fits: journals of older versions are then done again.
+CROPS_VERSION, FITS_VERSION = 1, 3
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def find_faces(
         journal: entries of earlier runs; a photo is done again when its content or the parameters changed.
         sources: the photos; those of ``params`` when omitted.
     """
-    settings = _settings_hash(params)
+    settings = _settings_hash(params, CROPS_VERSION)
     known = {entry["photo_id"]: (entry["content"], entry["settings"]) for entry in journal}
     detector = _detector(params)
     for source in sources if sources is not None else sources_of(params):
@@ -98,7 +100,7 @@ def fit_crops(
         crops: file of each face id.
         journal: entries of earlier runs; a face is done again when its crop or the parameters changed.
     """
-    settings = _settings_hash(params)
+    settings = _settings_hash(params, FITS_VERSION)
     known = {entry["id"]: (entry["content"], entry["settings"]) for entry in journal}
     fitter = _Fitter(params)
     for row in faces[faces["status"] == "done"].to_dict("records"):
@@ -247,6 +249,6 @@ def _detector(params: PreprocessParams) -> FaceDetector:
     return kind(min_face_px=params.min_face_px, max_faces=params.max_faces)
 
 
-def _settings_hash(params: BaseModel) -> str:
-    relevant = params.model_dump(mode="json", exclude={"photos"})
+def _settings_hash(params: BaseModel, version: int) -> str:
+    relevant = params.model_dump(mode="json", exclude={"photos"}) | {"version": version}
     return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()[:16]

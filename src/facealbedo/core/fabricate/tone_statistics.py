@@ -29,6 +29,8 @@ from facealbedo.core.types import TensorRecord
 # Linear diffuse albedo of the eye white, and how much of the light the lashes take.
 EYE_WHITE_ALBEDO = (0.58, 0.52, 0.48)
 EYE_OPENNESS = 0.62 * 0.5
+# Row of the lips among the regions.
+_LIPS = 1 + REGIONS.index("lips")
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class ToneSimulationConfig:
         gloss: mean strength of the skin's mirror reflection; exponential.
         region_log_sd: how far the luminance of a whole region is off (make-up, beard, misfit); colours by half of it.
         point_log_sd: spread of single points: pores, wrinkles, cast shadows, whatever the light model leaves over.
+        lips_chance: how often the lips are seen.
         eye_white_chance: how often the eye white is measured.
         eye_white_log_sd: error of its log luminance; its colour errs by a fifth of it.
         clutter_log_sd: how much the background's log luminance differs from the light behind the face (hair, clothes,
@@ -55,6 +58,7 @@ class ToneSimulationConfig:
     gloss: float = 0.05
     region_log_sd: float = 0.15
     point_log_sd: float = 0.12
+    lips_chance: float = 0.85
     eye_white_chance: float = 0.6
     eye_white_log_sd: float = 0.70
     clutter_log_sd: float = 0.8
@@ -185,6 +189,8 @@ def _simulate(
         background=apply_response(response, background),
         background_reliability=torch.ones(count),
     )
+    hidden = torch.rand(count, 1, generator=generator) > settings.lips_chance
+    trust = torch.where(hidden & (regions[_LIPS] > 0), 0.0, trust)
     return tone_features(SkinPoints(colour, trust, regions), surroundings)
 
 

@@ -23,7 +23,11 @@ _DARKEST = 2e-3
 # By how much log(R/G) of skin exceeds that of the eye white at the least. Between narrow lids, in their shade, what is
 # taken for the white is lid, lash or iris.
 _LEAST_REDDER = 0.2
-N_FEATURES = 3 + 3 * len(REGIONS) + 4 + 4
+# By how much log(B/G) of a region exceeds that of the core skin at most. Blood takes green more than blue from the
+# light, in 199 of 200 simulated lips by less than this; beyond it is paint, which says nothing of the skin. Redness is
+# no such sign: in dim, saturated pictures light skin's own lips are as red as lipstick.
+_MOST_BLUE = 0.75
+N_FEATURES = 3 + 4 * len(REGIONS) + 4 + 4
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ def tone_features(points: SkinPoints, surroundings: Surroundings) -> Float[Tenso
     """Return the features; logs are natural; symmetric under mirroring of the face.
 
     In order: log luminance, log R/G and log B/G of the core skin (medians); for each region the medians of the same
-    three logs relative to the core; the eye white and the background relative to the core, each with its reliability.
+    three logs relative to the core; the eye white and the background relative to the core; each with its reliability.
+    A region that is not seen, or of a colour that no blood gives (lipstick), has the reliability 0.
     The shape of the shading is left out: cast shadows and gloss make it tell more of a simulation than of a face.
     """
     logs = _log_chroma(points.colour)
@@ -65,7 +70,7 @@ def tone_features(points: SkinPoints, surroundings: Surroundings) -> Float[Tenso
     centre = _weighted_median(logs, core_weight)
     relative = logs - centre[:, None]
     parts = [centre]
-    parts += [_weighted_median(relative, points.trust * region) for region in points.regions[1:]]
+    parts += [_region_features(relative, points.trust * region) for region in points.regions[1:]]
     for colour, reliability in (
         (surroundings.eye_white, surroundings.eye_white_reliability),
         (surroundings.background, surroundings.background_reliability),
@@ -73,6 +78,16 @@ def tone_features(points: SkinPoints, surroundings: Surroundings) -> Float[Tenso
         difference = (_log_chroma(colour) - centre) * reliability[:, None]
         parts.append(torch.cat([difference, reliability[:, None]], dim=-1))
     return torch.cat(parts, dim=-1)
+
+
+def _region_features(
+    relative: Float[Tensor, "batch point 3"], weights: Float[Tensor, "batch point"]
+) -> Float[Tensor, "batch 4"]:
+    """Return a region's medians and whether they can be believed; all 0 if not."""
+    median = _weighted_median(relative, weights)
+    natural = (median[:, 2] < _MOST_BLUE) & (weights.sum(1) > 0)
+    believed = natural[:, None].to(median)
+    return torch.cat([median * believed, believed], dim=-1)
 
 
 def without_false_white(points: SkinPoints, surroundings: Surroundings) -> Surroundings:

@@ -48,6 +48,22 @@ def test_features_are_medians_of_logs() -> None:
     torch.testing.assert_close(features[0, [0, 1, 4]].double(), expected, atol=1e-3, rtol=1e-3)
 
 
+def test_painted_or_hidden_lips_say_nothing() -> None:
+    skin, natural, painted = ([0.10, 0.05, 0.03], [0.12, 0.045, 0.035], [0.12, 0.02, 0.04])
+    hidden = torch.ones(1, 100)
+    hidden[:, 50:] = 0
+
+    def lips(colour: list[float], trust: torch.Tensor | None = None) -> torch.Tensor:
+        both = torch.tensor([skin] * 50 + [colour] * 50)[None]
+        return tone_features(points(both, trust), nothing_around(1))[0, 3:7]
+
+    expected = torch.tensor([0.12 / 0.045 * 0.05 / 0.10, 0.035 / 0.045 * 0.05 / 0.03]).log()
+    torch.testing.assert_close(lips(natural)[1:], torch.cat([expected, torch.ones(1)]))
+    # log(B/G) exceeds the skin's by log(2 / 0.6): no blood does that.
+    assert lips(painted).tolist() == [0, 0, 0, 0]
+    assert lips(natural, hidden).tolist() == [0, 0, 0, 0]
+
+
 def test_untrusted_points_do_not_matter() -> None:
     colour = torch.rand(1, 100, 3, generator=torch.Generator().manual_seed(1)) + 0.1
     trust = (torch.arange(100) % 3 > 0).float()[None]
