@@ -79,7 +79,6 @@ def test_prepared_photos_measure_weights(prepared):
     # The prior knows nothing of these faces; the quotient is the photo, but for the light's limits.
     assert found["prior"]["photos.psnr"] < found["quotient"]["photos.psnr"] < found["network"]["photos.psnr"]
     assert found["prior"]["photos.feature_detail"] < found["network"]["photos.feature_detail"] < 1
-    assert 0 < found["tone_moved"]["standard_deviation"] < 0.3
 
 
 @pytest.mark.slow

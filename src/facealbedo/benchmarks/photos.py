@@ -22,17 +22,12 @@ from typing import Any
 
 import pandas as pd
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from facealbedo.assets import load_face_model
 from facealbedo.assets.occlusion import load_occlusion
 from facealbedo.assets.prior import load_albedo_prior
 from facealbedo.assets.refiner import refiner_bytes
 from facealbedo.benchmarks.train import prepared_tables
-from facealbedo.core.networks.records import RefinerInput
-from facealbedo.core.networks.refiner import Refiner
-from facealbedo.core.refine.network import change_of_tone
 from facealbedo.core.train.checkpoint import weights_from_bytes
 from facealbedo.core.train.inspect import Gallery
 from facealbedo.core.train.scene import make_stage
@@ -54,23 +49,15 @@ def measure_photos(
     )
     scenes, refiner = photo_scenes(table, stage), weights_from_bytes(weights)[0]
     gallery = Gallery(stage, scenes, ())
-    moved = torch.cat([tone_moved(refiner, scene.face) for scene in scenes])
     return {
         "command": "python -m facealbedo.benchmarks.photos",
         "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
         "faces": len(table),
         "resolution": RESOLUTION,
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
-        "tone_moved": {"mean": float(moved.mean()), "standard_deviation": float(moved.std())},
         "network": gallery.measure(refiner),
         **gallery.measure_baselines(),
     }
-
-
-@torch.no_grad()
-def tone_moved(refiner: Refiner, face: RefinerInput) -> Float[Tensor, "face"]:
-    """Return how far the network itself moves the mean log albedo of bare skin from the prior's."""
-    return change_of_tone(face, refiner(face).uv_albedo.log() - face.prior_albedo.log()).mean((1, 2, 3))
 
 
 def main() -> None:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shutil
 import statistics
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,7 +37,9 @@ from facealbedo.core.train.state import TrainState, update_average
 from facealbedo.params.train import TrainParams
 from facealbedo.training import make_crew, make_job, pick_device
 
-WARM_STEPS, PROFILED_STEPS, REPEATS = 12, 10, 5
+WARM_STEPS, REPEATS = 12, 5
+# Seconds over which the driver is asked how busy the device is, and between the questions.
+WATCHED_S, ASKED_EVERY_S = 6.0, 0.2
 FABRICATED = 256
 # The published training budget, samples.
 PAPER_SAMPLES = 2_000_000
@@ -194,11 +199,38 @@ class _Run:
         times = [_once(lambda: fabricator.make(count, generator), device) for _ in range(REPEATS + 2)]
         return count / statistics.median(times[2:])
 
+    def driver_utilisation(self) -> float | None:
+        """Return the mean share of time in which a kernel runs, as the driver says, without a profiler's load.
+
+        None where there is no ``nvidia-smi``.
+        """
+        question = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "--id=0"]
+        answers: list[float] = []
+        ended = threading.Event()
+
+        def ask() -> None:
+            while not ended.wait(ASKED_EVERY_S):
+                answers.append(float(subprocess.run(question, capture_output=True, check=True).stdout))  # noqa: S603
+
+        if shutil.which(question[0]) is None:
+            return None
+        asking = threading.Thread(target=ask)
+        asking.start()
+        until = time.perf_counter() + WATCHED_S
+        while time.perf_counter() < until:
+            self.steps(self.config.scene_block)
+        _wait(self.crew.stage.device)
+        ended.set()
+        asking.join()
+        # The first answer still tells of the time before.
+        return statistics.mean(answers[1:]) / 100 if len(answers) > 1 else None
+
     def profiled(self) -> dict[str, Any]:
         """Return how busy the device is and its longest kernels."""
         device = self.crew.stage.device
+        steps = 2 * self.config.scene_block
         with profile(activities=[ProfilerActivity.CUDA]) as watched:
-            wall = self.timed(PROFILED_STEPS)
+            wall = self.timed(steps)
         kernels = [event for event in watched.events() if event.device_type == DeviceType.CUDA]
         by_name: dict[str, float] = {}
         for event in kernels:
@@ -208,8 +240,9 @@ class _Run:
         _wait(device)
         return {
             "device_busy_share": busy / 1e6 / wall,
-            "kernels_a_step": len(kernels) / PROFILED_STEPS,
-            "longest_kernels_ms_a_step": {name: total / 1e3 / PROFILED_STEPS for name, total in longest},
+            "driver_utilisation": self.driver_utilisation(),
+            "kernels_a_step": len(kernels) / steps,
+            "longest_kernels_ms_a_step": {name: total / 1e3 / steps for name, total in longest},
         }
 
 

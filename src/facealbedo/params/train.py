@@ -54,8 +54,7 @@ class LossParams(BaseModel):
     gain_colour: float = Field(0.02, ge=0, le=1000, description="Colour of that gain.")
     pigment: float = Field(1.0, ge=0, le=1000, description="Detail of the albedo against what colours say is pigment.")
     confidence: float = Field(0.05, ge=0, le=1000, description="Stated against true error of fabricated faces.")
-    true_albedo: float = Field(0.5, ge=0, le=1000, description="Fabricated faces: log albedo.")
-    true_aligned: float = Field(1.5, ge=0, le=1000, description="The same after one factor a face.")
+    true_albedo: float = Field(2.0, ge=0, le=1000, description="Fabricated faces: log albedo, in the tone of the fit.")
     true_chroma: float = Field(1.0, ge=0, le=1000, description="Fabricated faces: ratios between the channels.")
     true_detail: float = Field(2.0, ge=0, le=1000, description="Fabricated faces: differences of neighbours.")
 
@@ -89,6 +88,7 @@ class TrainerParams(BaseModel):
     flip: bool = Field(True, description="Mirror half of the photos.")
     mixed_precision: bool = Field(True, description="Compute the network in bfloat16.")
     compile: bool = Field(False, description="Let torch compile network and losses.")
+    cuda_graphs: bool = Field(False, description="Record the compiled launches and replay them.")
     seed: int = Field(0, ge=0, description="Of weights, order, mirror and fabricated faces.")
     log_every: int = Field(50, ge=0, description="Steps between logged numbers; 0: never.")
     validate_every: int = Field(1000, ge=0, description="Steps between validations; 0: never.")

@@ -99,19 +99,6 @@ def log_albedo_loss(
     return masked_mean(charbonnier(log_albedo - log_truth, width), mask)
 
 
-def aligned_log_albedo_loss(
-    log_albedo: Float[Tensor, "batch 3 height width"],
-    log_truth: Float[Tensor, "batch 3 height width"],
-    mask: Float[Tensor, "batch 1 height width"],
-    width: float = 0.05,
-) -> Float[Tensor, "batch"]:
-    """`log_albedo_loss` after taking out one factor a face, which no skin can tell from the strength of the light."""
-    difference = log_albedo - log_truth
-    grey = difference.mean(1, keepdim=True)
-    scale = masked_mean(grey, mask)[:, None, None, None]
-    return masked_mean(charbonnier(difference - scale, width), mask)
-
-
 def chroma_loss(
     log_albedo: Float[Tensor, "batch 3 height width"],
     log_truth: Float[Tensor, "batch 3 height width"],

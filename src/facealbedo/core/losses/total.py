@@ -15,7 +15,7 @@ from facealbedo.core.losses import image_terms as image
 from facealbedo.core.losses import light_terms as light
 from facealbedo.core.losses import pigment
 from facealbedo.core.networks.records import RefinerInput, RefinerOutput
-from facealbedo.core.networks.refiner import face_pigment, log_ratio
+from facealbedo.core.networks.refiner import change_of_tone, face_pigment, log_ratio
 from facealbedo.core.render.uv import mirror_uv
 from facealbedo.core.types import TensorRecord
 
@@ -35,7 +35,7 @@ class LossWeights:
         prior_width: see `albedo_terms.albedo_to_prior_loss`.
         free_light_colour: measure white light about the fitted light instead of about grey.
         chroma_sharpness: see `albedo_terms.chroma_smoothness_loss`.
-        true_*: terms of fabricated faces, whose albedo is known.
+        true_*: terms of fabricated faces, whose albedo is known; it is compared in the fit's tone, see `_truth_terms`.
     """
 
     photometric: float = 1.0
@@ -61,8 +61,7 @@ class LossWeights:
     gain_colour: float = 0.02
     pigment: float = 1.0
     confidence: float = 0.05
-    true_albedo: float = 0.5
-    true_aligned: float = 1.5
+    true_albedo: float = 2.0
     true_chroma: float = 1.0
     true_detail: float = 2.0
 
@@ -224,13 +223,18 @@ def _light_terms(inputs: LossInputs, weights: LossWeights) -> dict[str, Float[Te
 
 
 def _truth_terms(inputs: LossInputs, weights: LossWeights) -> dict[str, Float[Tensor, "batch"]]:
+    """Compare with the truth, made as light or dark, and as red or yellow, on the mean of bare skin as the prior is.
+
+    The fit is what decides on tone, and on the light along with it: seen in a light that is taken for twice as weak,
+    everything has twice the albedo, brows and lips as well.
+    """
     if inputs.truth is None:
         return {}
     found, mask = inputs.refined.uv_albedo.log(), inputs.truth.mask
     truth = inputs.truth.uv_albedo.clamp(min=1e-3).log()
+    truth = truth - change_of_tone(inputs.face, truth - inputs.face.prior_albedo.clamp(min=1e-3).log())
     terms = {
         "true_albedo": lambda: albedo.log_albedo_loss(found, truth, mask),
-        "true_aligned": lambda: albedo.aligned_log_albedo_loss(found, truth, mask),
         "true_chroma": lambda: albedo.chroma_loss(found, truth, mask),
         "true_detail": lambda: albedo.detail_loss(found, truth, mask),
         "confidence": lambda: albedo.confidence_nll(found, truth, inputs.refined.log_variance, mask),

@@ -113,13 +113,16 @@ class PaperRefiner(Refiner):
 
 
 class ResidualRefiner(Refiner):
-    """Albedo = prior x exp(gates x log-quotient + change); light = (the fit's + change) x exp(gain).
+    """Albedo = prior x exp(gates x log-quotient + change - its mean on skin); light = (the fit's + change) x exp(gain).
 
     The quotient (texture over fitted shading) carries the photo's detail past the network, so that it need not pass
     through its bottleneck. Two gates say how much of it the albedo takes: of what its colours say is pigment
     (`pigment_detail`; nearly all, before training) and of the rest (hardly any). What they leave goes to the gain, so
     that the render shows the photo however the network divides it. The other side's pigment and trust are inputs too,
     so that an unseen side is completed by looking at the same texel.
+
+    The skin keeps the prior's tone: how light it is was weighed by the fit, from evidence that the maps do not hold.
+    A network that may move it learns the tones of the renderer that its fabricated faces come from.
     """
 
     n_input = 24
@@ -183,13 +186,20 @@ class ResidualRefiner(Refiner):
         quotient, pigment = self.detail(face)
         change = self.max_log_change * torch.tanh(change / self.max_log_change)
         taken = gates[:, :1] * pigment + gates[:, 1:] * (quotient - pigment)
-        residual = taken + change
+        taken = taken - change_of_tone(face, taken)
+        residual = taken + change - change_of_tone(face, change)
         belief = believed(face.observation.uv_visibility)
         gain = MAX_LOG_GAIN * torch.tanh(gain / MAX_LOG_GAIN) * belief
         log_gain = quotient - taken + gain if self.shading_gain else torch.zeros_like(quotient)
         albedo = soft_ceiling(face.prior_albedo * residual.exp()).clamp(min=1e-3)
         light = light * math.pi + face.sh_radiance.reshape(-1, 27, 1, 1)
         return RefinerOutput(albedo, light, log_gain, gates * belief, log_variance.clamp(-8, 2))
+
+
+def change_of_tone(face: RefinerInput, residual: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 1 1"]:
+    """Return the mean of a log change of the albedo over bare skin."""
+    skin = face.uv_regions[:, :1]
+    return (residual * skin).sum((2, 3), keepdim=True) / skin.sum((2, 3), keepdim=True).clamp(min=1.0)
 
 
 def log_quotient(face: RefinerInput, limit: float = 2.0) -> Float[Tensor, "batch 3 height width"]:

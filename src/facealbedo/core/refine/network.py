@@ -39,9 +39,6 @@ def refine_with_network(refiner: Refiner, small: RefinerInput, full: RefinerInpu
     log(albedo / prior) is the network's change plus its gates times pigment and other detail of log(texture / (shading
     x prior)); the second part is computed again at the full resolution, the rest is smooth and enlarged.
 
-    The skin keeps the prior's tone. On photos the network leaves it alone, for it learned from photos without a truth;
-    on rendered faces it moves it as its training's renderer had it, which helps light skin and hurts dark skin.
-
     Args:
         refiner: the network, in evaluation.
         small: the face at `NETWORK_PX`.
@@ -51,19 +48,13 @@ def refine_with_network(refiner: Refiner, small: RefinerInput, full: RefinerInpu
     found = refiner(small)
     limit = getattr(refiner, "max_log_ratio", 1.0)
     residual = found.uv_albedo.log() - small.prior_albedo.log()
-    smooth = residual - _taken(small, limit, found.detail_gates) - change_of_tone(small, residual)
+    smooth = residual - _taken(small, limit, found.detail_gates)
     size = (full.prior_albedo.shape[-2], full.prior_albedo.shape[-1])
     gates = torch.minimum(_enlarged(found.detail_gates, size), believed(full.observation.uv_visibility))
     detail = _taken(full, limit, gates)
     albedo = soft_ceiling(full.prior_albedo * (_enlarged(smooth, size) + detail).exp()).clamp(min=DARKEST_ALBEDO)
     confidence = torch.exp(-torch.exp(0.5 * found.log_variance))
     return RefinedFace(albedo, _light_with_gain(found), confidence)
-
-
-def change_of_tone(face: RefinerInput, residual: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 1 1"]:
-    """Return the mean of log(albedo / prior) over bare skin."""
-    skin = face.uv_regions[:, :1]
-    return (residual * skin).sum((2, 3), keepdim=True) / skin.sum((2, 3), keepdim=True).clamp(min=1.0)
 
 
 def _taken(face: RefinerInput, limit: float, gates: Float[Tensor, "batch 2 height width"]) -> Tensor:

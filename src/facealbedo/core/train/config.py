@@ -34,7 +34,7 @@ class TrainConfig:
         ema_decay: of the running mean of the weights, which is what training is for.
         flip: mirror half of the photos.
         mixed_precision: compute the network in bfloat16.
-        compile: let torch compile network and losses (pays after a minute).
+        compile: let torch compile network and losses (pays after a minute). cuda_graphs: and record their launches.
         seed: of weights, order, mirror and fabricated faces.
         log_every, validate_every, image_every, checkpoint_every: steps between; 0: never.
     """
@@ -54,6 +54,7 @@ class TrainConfig:
     flip: bool = True
     mixed_precision: bool = True
     compile: bool = False
+    cuda_graphs: bool = False
     seed: int = 0
     log_every: int = 50
     validate_every: int = 0
@@ -86,7 +87,7 @@ class TrainConfig:
     def settings(self) -> dict[str, Any]:
         """Return the settings that the result depends on (not how often something is logged), JSON-ready."""
         tree: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        for name in ("log_every", "validate_every", "image_every", "checkpoint_every", "compile"):
+        for name in ("log_every", "validate_every", "image_every", "checkpoint_every", "compile", "cuda_graphs"):
             tree.pop(name)
         return tree
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -21,6 +22,11 @@ from facealbedo.core.train.scene import Scene, Stage, concatenate, make_scene
 from facealbedo.core.train.schedule import learning_rate, progress
 from facealbedo.core.train.state import TrainState, fresh_state, update_average
 from facealbedo.core.train.step import compare
+
+# Steps until a compiler has compiled and recorded everything: nothing else may use the device meanwhile.
+SETTLED = 8
+# Scenes of several steps, each with how many of its faces a step takes.
+Block = list[tuple[int, Scene]]
 
 
 @runtime_checkable
@@ -151,39 +157,55 @@ def prepare_forward(config: TrainConfig, crew: Crew, state: TrainState) -> Forwa
             refined = refiner(scene.face)
         return compare(scene, refined, stage, config.weights, done, crew.features)
 
-    judge_fast = torch.compile(judge) if config.compile else judge
+    graphs = config.compile and config.cuda_graphs
+    judge_fast = torch.compile(judge, mode="reduce-overhead" if graphs else None) if config.compile else judge
 
     def forward(scene: Scene, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         done.fill_(progress)
+        if graphs:
+            torch.compiler.cudagraph_mark_step_begin()
         return judge_fast(scene)
 
     return forward
 
 
 class Sitters:
-    """The faces of each step: a pure function of seed, step and rank."""
+    """The faces of each step: a pure function of seed, step and rank.
 
-    def __init__(self, config: TrainConfig, crew: Crew) -> None:
+    Scenes are made for a block of steps at once: the many small operations of posing and unwrapping cost the host the
+    same for any number of faces. On CUDA a thread makes the next block beside the steps of this one, on a stream of its
+    own, so that the device need not wait for the host there.
+    """
+
+    def __init__(self, config: TrainConfig, crew: Crew, ahead: bool | None = None) -> None:
+        """``ahead``: make blocks in a thread; None: on CUDA."""
         self._config, self._crew = config, crew
         self._rows = ShuffledRows(max(_count(crew), 1), config.n_photos, config.seed, crew.rank, crew.world_size)
         self._number = -1
-        self._block: list[tuple[int, Scene]] = []
+        self._block: Block = []
+        self._first: int | None = None
+        on_cuda = crew.stage.device.type == "cuda"
+        self._ahead = _Ahead(self._make, crew.stage.device) if (on_cuda if ahead is None else ahead) else None
 
     def see(self, step: int) -> Scene:
-        """Make the scene of a step: photos, half of them mirrored, and fabricated faces.
-
-        Scenes are made for a block of steps at once, when its first or a resumed step needs them: the many small
-        operations of posing and unwrapping cost the host the same for any number of faces.
-        """
+        """Make the scene of a step: photos, half of them mirrored, and fabricated faces."""
         number, place = divmod(step, self._config.scene_block)
+        self._first = step if self._first is None else self._first
         if number != self._number:
             self._block = []  # its memory can be used for the next
-            self._block = self._make(number)
+            self._block = self._make(number) if self._ahead is None else self._ahead.take(number)
             self._number = number
+        if self._ahead is not None and step - self._first >= SETTLED and self._wanted(number + 1, place):
+            self._ahead.begin(number + 1)
         scenes = [scene[place * count : (place + 1) * count] for count, scene in self._block]
         return scenes[0] if len(scenes) == 1 else concatenate(*scenes)
 
-    def _make(self, number: int) -> list[tuple[int, Scene]]:
+    def _wanted(self, number: int, place: int) -> bool:
+        """Say, halfway through a block, whether there will be another."""
+        size = self._config.scene_block
+        return 2 * place >= size - 1 and number * size < self._config.steps
+
+    def _make(self, number: int) -> Block:
         """Make the photos and the fabricated faces of a block, with how many of each a step takes."""
         config, crew = self._config, self._crew
         generator = step_generator(config.seed, number, crew.rank, crew.stage.device)
@@ -210,6 +232,41 @@ class Sitters:
     def _rows_of(self, number: int) -> list[int]:
         steps = range(number * self._config.scene_block, (number + 1) * self._config.scene_block)
         return [row for step in steps for row in self._rows.rows(step)]
+
+
+class _Ahead:
+    """Makes one block in a thread while another is used."""
+
+    def __init__(self, make: Callable[[int], Block], device: torch.device) -> None:
+        self._make, self._device = make, device
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sitters")
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._coming: tuple[int, Future[Block]] | None = None
+
+    def begin(self, number: int) -> None:
+        """Start making a block, unless it is under way."""
+        if self._coming is not None and self._coming[0] == number:
+            return
+        if self._stream is not None:
+            # What the last block but one stood in is free for the stream only when all steps that read it are done.
+            self._stream.wait_stream(torch.cuda.current_stream(self._device))
+        self._coming = (number, self._thread.submit(self._on_own_stream, number))
+
+    def take(self, number: int) -> Block:
+        """Return a block: the one that was begun, or one made now."""
+        coming, self._coming = self._coming, None
+        block = coming[1].result() if coming is not None else []
+        if coming is None or coming[0] != number:
+            return self._make(number)
+        if self._stream is not None:
+            torch.cuda.current_stream(self._device).wait_stream(self._stream)
+        return block
+
+    def _on_own_stream(self, number: int) -> Block:
+        if self._stream is None:
+            return self._make(number)
+        with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
+            return self._make(number)
 
 
 def descend(

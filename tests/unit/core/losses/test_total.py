@@ -85,6 +85,20 @@ def test_truth_counts_for_fabricated_faces_and_prior_for_photos():
     )
 
 
+def test_truth_is_compared_in_the_tone_of_the_fit():
+    """Twice the albedo in half the light is the same picture; so is a tint of one in the complement of the other."""
+    inputs = make_inputs()
+    assert inputs.truth is not None
+    tinted = inputs.truth.uv_albedo * torch.tensor([0.5, 0.7, 0.9]).view(1, 3, 1, 1)
+    other = replace(inputs, truth=replace(inputs.truth, uv_albedo=tinted))
+    weights = replace(NOTHING, true_albedo=1.0, true_chroma=1.0, confidence=1.0)
+    torch.testing.assert_close(total_loss(other, weights)[0], total_loss(inputs, weights)[0])
+    spotted = inputs.truth.uv_albedo.clone()
+    spotted[..., :4, :4] *= 0.3
+    other = replace(inputs, truth=replace(inputs.truth, uv_albedo=spotted))
+    assert abs(total_loss(other, weights)[0] - total_loss(inputs, weights)[0]) > 1e-4
+
+
 def test_cross_renders_and_decay():
     inputs = make_inputs()
     one = total_loss(inputs, replace(NOTHING, photometric=1.0))[0]

@@ -12,7 +12,7 @@ from facealbedo.core.lighting.sh import mirror_sh, shading
 from facealbedo.core.networks import PRESETS, NetworkConfig, RefinerInput, build_refiner, log_quotient
 from facealbedo.core.networks.blocks import Upsample
 from facealbedo.core.networks.pigment import believed
-from facealbedo.core.networks.refiner import face_pigment, log_ratio, soft_ceiling
+from facealbedo.core.networks.refiner import change_of_tone, face_pigment, log_ratio, soft_ceiling
 from facealbedo.core.types import UVObservation
 
 
@@ -69,10 +69,22 @@ def test_fresh_residual_network_is_prior_and_gated_quotient():
     belief = believed(face.observation.uv_visibility)
     pigment = face_pigment(face, ratio)
     taken = belief * (most * pigment + hardly * (ratio - pigment))
+    taken = taken - change_of_tone(face, taken)
     expected = soft_ceiling(face.prior_albedo * torch.exp(taken))
     torch.testing.assert_close(output.uv_albedo, expected.clamp(min=1e-3))
     flat = face.sh_radiance.reshape(2, 27, 1, 1).expand_as(output.uv_illumination)
     torch.testing.assert_close(output.uv_illumination, flat)
+
+
+def test_the_skin_keeps_the_tone_of_the_prior_whatever_the_network_says():
+    face, refiner = make_face(), build_refiner(PRESETS["tiny"])
+    nn.init.normal_(refiner.network.head.weight, std=0.02)
+    refiner.network.head.bias.data[:3] = torch.tensor([0.2, -0.2, 0.1])
+    skin = face.uv_regions[:, :1]
+    change = (refiner(face).uv_albedo / face.prior_albedo).log()
+    mean = (change * skin).sum((2, 3)) / skin.sum((2, 3))
+    torch.testing.assert_close(mean, torch.zeros_like(mean), atol=2e-3, rtol=0)
+    assert change.std() > 0.02
 
 
 @pytest.mark.parametrize("gate", [-30.0, 0.3, 30.0])

@@ -128,6 +128,41 @@ def test_steps_see_what_they_see_however_the_run_came_there(config, crew):
         assert torch.equal(two.see(step).face.prior_albedo, in_order[step].face.prior_albedo)
 
 
+@pytest.mark.parametrize("block", [1, 2, 3])
+def test_faces_made_ahead_are_the_same(config, crew, block):
+    long = changed(config, steps=16, scene_block=block)
+    waiting, ahead = Sitters(long, crew), Sitters(long, crew, ahead=True)
+    # From the twelfth back to the tenth, as no run does: what was begun in vain must not be taken.
+    for step in (*range(13), 10, 11, 14):
+        one, other = waiting.see(step), ahead.see(step)
+        assert torch.equal(one.photo_srgb, other.photo_srgb)
+        assert torch.equal(one.face.prior_albedo, other.face.prior_albedo)
+
+
+def test_a_failure_ahead_is_raised_where_its_faces_are_wanted(config, crew):
+    class Failing:
+        left = 11
+
+        def __len__(self):
+            return len(crew.photos)
+
+        def expect(self, rows):
+            pass
+
+        def fetch(self, rows, device):
+            self.left -= 1
+            if not self.left:
+                raise TrainingError("nothing left")
+            return crew.photos.fetch(rows, device)
+
+    long = changed(config, steps=16, scene_block=1)
+    ahead = Sitters(long, dataclasses.replace(crew, photos=Failing()), ahead=True)
+    for step in range(10):
+        ahead.see(step)
+    with pytest.raises(TrainingError, match="nothing left"):
+        ahead.see(10)
+
+
 def test_an_epoch_shows_every_crop_once(config, crew):
     steps = [Sitters(config, crew).see(step).photo_srgb.sum((1, 2, 3)) for step in range(2)]
     shown = torch.cat(steps).sort().values
