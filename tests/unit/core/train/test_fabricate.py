@@ -14,7 +14,7 @@ from facealbedo.core.lighting.sh import shading
 from facealbedo.core.metrics.leakage import correlation
 from facealbedo.core.train.fabricate import FaceFabricator, make_pool
 from facealbedo.core.train.illuminate import LitFace, illuminate
-from tests.unit.core.train.conftest import SIZE
+from tests.unit.core.train.crops import SIZE
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from facealbedo.core.train.checkpoint import weights_from_bytes, weights_to_byte
 from facealbedo.core.train.config import TrainingError
 from facealbedo.core.train.loop import Sitters, train
 from facealbedo.core.train.schedule import learning_rate
-from tests.unit.core.train.conftest import Crops, Log, Store, changed, make_batch
+from tests.unit.core.train.conftest import Log, Store, changed
+from tests.unit.core.train.crops import Crops, make_batch
 
 
 class StoppedError(Exception):

@@ -13,7 +13,7 @@ from facealbedo.core.train.batch import mirror_batch
 from facealbedo.core.train.lamp import facing, lamp_diffuse, lamp_visibility
 from facealbedo.core.train.scene import concatenate, make_scene, read_atlas
 from facealbedo.core.train.step import enlarge, render
-from tests.unit.core.train.conftest import make_batch
+from tests.unit.core.train.crops import make_batch
 
 
 def test_scene_of_a_mirrored_crop_is_the_mirrored_scene(stage):

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_compiled_recorded_steps_with_faces_made_ahead_are_those_of_a_plain_run() -> None:
+    command = [sys.executable, "-m", "tests.unit.core.train.recorded"]
+    root = Path(__file__).resolve().parents[4]
+    printed = subprocess.run(command, capture_output=True, check=True, cwd=root, text=True).stdout
+    found = json.loads(printed.splitlines()[-1])
+    assert len(found["fast"]) == 40
+    # Sums in another order; an error grows from step to step.
+    assert found["fast"][:5] == pytest.approx(found["plain"][:5], rel=1e-3)
+    assert found["fast"] == pytest.approx(found["plain"], rel=0.02)
+    assert sum(found["plain"][-9:]) < 0.98 * sum(found["plain"][:9])
