@@ -33,7 +33,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         "feature_detail_correlation",
     ),
     "portraits": ("psnr", "ssim", "identity_cosine", "light_correlation", "bs_error", "skin_detail_kept"),
-    "multilight": ("spread", "relative_spread"),
+    "multilight": ("spread", "spread_one_colour", "relative_spread"),
     "geometry": ("vertex_mean_mm", "vertex_median_mm", "vertex_p90_mm"),
 }  # fmt: skip
 _STRATA = ("delta_e_aligned", "relight_psnr_aligned", "feature_detail_correlation")

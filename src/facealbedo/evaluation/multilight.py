@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from facealbedo.core.evaluate.methods import Method
 from facealbedo.core.evaluate.pictures import side_by_side
 from facealbedo.core.evaluate.summary import summarise
-from facealbedo.core.metrics.albedo import albedo_spread
+from facealbedo.core.metrics.albedo import albedo_spread, spread_over_lights
 from facealbedo.core.metrics.masks import EvaluationError
 from facealbedo.dataloading.photos import list_photos
 from facealbedo.evaluation.relit import fitted_faces
@@ -73,7 +73,7 @@ def measure_people(
             albedo = torch.cat([method(face).uv_albedo for face in faces]) if faces else torch.zeros(0)
             if len(albedo) < 2:
                 continue
-            report["spread"][name] = albedo_spread(albedo, lab.score_maps.face)
+            report["spread"][name] = spread_over_lights(albedo, lab.score_maps.face, lab.score_maps.core)
             maps[name] = F.avg_pool2d(albedo.mean(0, keepdim=True), SCORE_PX // KEPT_PX)[0].half().numpy()
             pictures += [albedo[index : index + 1] * (lab.score_maps.face > 0.02) for index in range(2)]
         buffer = io.BytesIO()
@@ -100,9 +100,9 @@ def multilight_metrics(measured: Mapping[str, Path], lab: Laboratory, facts: Map
         between = albedo_spread(means, face)
         people_spread[method] = between
         rows = [
-            {"person": name, "spread": value, "relative_spread": value / between}
+            {"person": name, **values, "relative_spread": values["spread"] / between}
             for name in usable
-            for value in [reports[name]["spread"][method]]
+            for values in [reports[name]["spread"][method]]
         ]
         tables[method] = summarise(rows, False)
     rows_of_photos = [row for name, report in reports.items() for row in _photo_rows(name, report)]

@@ -32,7 +32,7 @@ from facealbedo.core.evaluate.relit_score import (
     true_uv_shading,
 )
 from facealbedo.core.evaluate.relit_set import RelitConfig, RelitPerson, make_person
-from facealbedo.core.metrics.albedo import albedo_spread
+from facealbedo.core.metrics.albedo import spread_over_lights
 from facealbedo.core.metrics.geometry import vertex_error_mm
 from facealbedo.core.metrics.masks import EvaluationError
 from facealbedo.evaluation.subjects import SCORE_PX, Laboratory, code_hash
@@ -219,11 +219,10 @@ def _geometry_row(lab: Laboratory, found: Reconstruction, person: RelitPerson) -
     return vertex_error_mm(found.asset.vertices_world[0], truth, chosen)
 
 
-def _spreads(kept: Mapping[str, Sequence[Tensor]], lab: Laboratory) -> dict[str, float]:
+def _spreads(kept: Mapping[str, Sequence[Tensor]], lab: Laboratory) -> dict[str, dict[str, float]]:
     """How far a person's maps differ over lights, a method each."""
-    return {
-        name: albedo_spread(torch.cat(list(maps)), lab.score_maps.face) for name, maps in kept.items() if len(maps) > 1
-    }
+    face, skin = lab.score_maps.face, lab.score_maps.core
+    return {name: spread_over_lights(torch.cat(list(maps)), face, skin) for name, maps in kept.items() if len(maps) > 1}
 
 
 def _mean_maps(kept: Mapping[str, Sequence[Tensor]]) -> bytes:

@@ -33,7 +33,7 @@ TOPICS: Mapping[str, tuple[str, ...]] = {
         "feature_detail_kept",
     ),
     "agreement with the photo": ("l1", "psnr", "ssim", "lpips", "identity_cosine"),
-    "spread over lights": ("spread", "relative_spread"),
+    "spread over lights": ("spread", "spread_one_colour", "relative_spread"),
 }  # fmt: skip
 _STRATUM_COLUMNS = (
     "delta_e_aligned", "delta_e", "relight_psnr", "relight_psnr_aligned", "ita_error", "marks_kept",

@@ -139,7 +139,7 @@ def report_multilight(params: EvaluateParams, people: Folders, relit_measured: F
         listed = multilight.list_people(Path(params.multilight).expanduser())
         chosen = measured_of(measured, [person.name for person in listed])
     metrics = multilight.multilight_metrics(chosen, Laboratory(params.detector), facts(params, people))
-    return _simple_report("multilight", metrics, ("spread", "relative_spread"))
+    return _simple_report("multilight", metrics, ("spread", "spread_one_colour", "relative_spread"))
 
 
 def measure_portraits(params: EvaluateParams, before: Folders) -> Iterator[Files]:

@@ -57,6 +57,7 @@ METRICS: Mapping[str, Metric] = {
     "vertex_p90_mm": Metric("vertex 90th percentile, mm"),
     "mae_255": Metric("MAE, 0-255"),
     "spread": Metric("spread over lights, ΔE2000"),
+    "spread_one_colour": Metric("the same in one colour"),
     "relative_spread": Metric("spread over lights / over people", decimals=3),
 }
 

@@ -111,6 +111,28 @@ def skin_ita(albedo: AlbedoMap, skin: Mask) -> Float[Tensor, "batch"]:
     return ita_degrees(linear_rgb_to_lab(masked_mean(albedo, skin).clamp(min=0)))
 
 
+def spread_over_lights(albedo: Float[Tensor, "map 3 height width"], mask: Mask, skin: Mask) -> dict[str, float]:
+    """Return the spread of maps of one face under several lights, as they are and in one colour.
+
+    In one colour: each map is multiplied by one factor a channel, so that all have the same mean on skin. What spreads
+    then is the pattern, not the question how strong and of what colour the light was.
+
+    Args:
+        albedo: linear, a map a light.
+        mask: where maps are compared.
+        skin: where their mean colour is taken.
+
+    Raises:
+        EvaluationError: an empty mask.
+    """
+    mean = masked_mean(albedo, skin).clamp(min=1e-6)
+    factor = (mean.log().mean(0, keepdim=True) - mean.log()).exp()
+    return {
+        "spread": albedo_spread(albedo, mask),
+        "spread_one_colour": albedo_spread(albedo * factor[:, :, None, None], mask),
+    }
+
+
 def albedo_spread(albedo: Float[Tensor, "map 3 height width"], mask: Mask) -> float:
     """Return how far maps differ among themselves: mean CIEDE2000 from their mean map.
 

@@ -17,6 +17,7 @@ from facealbedo.core.metrics.albedo import (
     mean_delta_e,
     relative_l1,
     skin_ita,
+    spread_over_lights,
 )
 from facealbedo.core.metrics.masks import EvaluationError, check_same_size
 from facealbedo.core.metrics.transfer import check_linear
@@ -94,3 +95,17 @@ def test_srgb_codes_given_as_linear_are_named() -> None:
         check_linear(linear_to_srgb(linear), "truth")
     with pytest.raises(EvaluationError, match="255"):
         check_linear(linear * 255, "truth")
+
+
+def test_spread_in_one_colour_is_that_of_the_pattern():
+    generator = torch.Generator().manual_seed(3)
+    one = torch.rand(1, 3, 16, 16, generator=generator) * 0.4 + 0.2
+    mask = torch.ones(1, 1, 16, 16)
+    tints = torch.rand(5, 3, 1, 1, generator=generator) * 0.5 + 0.75
+    tinted = spread_over_lights(one * tints, mask, mask)
+    assert tinted["spread"] > 2
+    assert tinted["spread_one_colour"] < 1e-3
+    patterns = one * (1 + 0.2 * torch.randn(5, 1, 16, 16, generator=generator).clamp(-2, 2))
+    spread = [spread_over_lights(maps, mask, mask)["spread_one_colour"] for maps in (patterns, patterns * tints)]
+    assert spread[0] > 1
+    assert spread[1] == pytest.approx(spread[0], rel=0.15)
