@@ -12,7 +12,7 @@ import pytest
 
 from facealbedo.datasets.files import FileFolderDataset
 from facealbedo.params.prepare import FitParams, PreprocessParams
-from facealbedo.preparation import faces_table, find_faces, fit_crops, fits_table
+from facealbedo.preparation import FITS_VERSION, faces_table, find_faces, fit_crops, fits_table
 from facealbedo.reconstructor import Reconstructor, Source
 
 PARAMS, FIT = PreprocessParams(), FitParams(working_px=128)
@@ -69,6 +69,18 @@ def test_nothing_is_done_twice_and_changes_are_done_again(prepared: tuple) -> No
     assert [found.entries[0]["photo_id"] for found in again] == ["broken"]
     other = find_faces(PreprocessParams(crop_px=128), journal, SOURCES[:1])
     assert len(list(other)) == 1
+
+
+def test_fits_of_older_code_are_made_again(prepared: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    faces, _, crops, _ = prepared
+
+    def fit(journal: list) -> list:
+        return [entry for entries in fit_crops(FIT, faces, crops.load(), journal) for entry in entries]
+
+    journal = fit([])
+    assert fit(journal) == []
+    monkeypatch.setattr("facealbedo.preparation.FITS_VERSION", FITS_VERSION + 1)
+    assert [entry["id"] for entry in fit(journal)] == ["astronaut"]
 
 
 def test_a_missing_crop_is_named(prepared: tuple, tmp_path: Path) -> None:
