@@ -83,12 +83,15 @@ def configuration(data: Path) -> Path:
 
     target = data.parent / f"{data.name}-conf"
     if not target.exists():
-        shutil.copytree(ROOT / "conf", target)
-        shutil.rmtree(target / "local")
-        (target / "local").mkdir()
-        (target / "local" / "globals.yml").write_text(f"data: {data}\n")
-        mlflow = target / "base" / "mlflow.yml"
+        # Whoever makes it may be killed on the way: it gets its name when it is whole.
+        begun = data.parent / f"{data.name}-conf-{os.getpid()}"
+        shutil.copytree(ROOT / "conf", begun)
+        shutil.rmtree(begun / "local")
+        (begun / "local").mkdir()
+        (begun / "local" / "globals.yml").write_text(f"data: {data}\n")
+        mlflow = begun / "base" / "mlflow.yml"
         mlflow.write_text(mlflow.read_text().replace("sqlite:///mlflow.db", f"sqlite:///{data.parent}/mlflow.db"))
+        begun.rename(target)
     return target
 
 

@@ -42,7 +42,8 @@ class PigmentConfig:
     Attributes:
         darker_skin, darker_features, brighter: shares of detail along the line.
         hue_skin: longest off the line on faces with much of it, natural log; hue_clear: how much more on faces with
-            none; hue_usual: the mean length at which that ends; hue_features: longest on brows and lips.
+            none; hue_usual: the mean length at which that ends; hue_lips: longest on lips; hue_brows: on brows, where
+            dark pixels and coarsely stored colours make up hues that no hair has.
     """
 
     darker_skin: float = 0.2
@@ -51,7 +52,8 @@ class PigmentConfig:
     hue_skin: float = 0.04
     hue_clear: float = 0.2
     hue_usual: float = 0.03
-    hue_features: float = 0.2
+    hue_lips: float = 0.2
+    hue_brows: float = 0.04
 
 
 def pigment_detail(
@@ -93,7 +95,10 @@ def _limited_hue(
     area = skin.sum((1, 2, 3), keepdim=True).clamp(min=1.0)
     usual = (length.clamp(max=LONGEST_HUE) * skin).sum((1, 2, 3), keepdim=True) / area
     on_skin = settings.hue_skin + settings.hue_clear * torch.exp(-((usual / settings.hue_usual) ** 2))
-    longest = on_skin + (settings.hue_features - on_skin).clamp(min=0) * features
+    # The atlas stands upright: of the features brows lie in its upper half, lips in the lower.
+    upper = (torch.arange(features.shape[-2], device=features.device)[:, None] < features.shape[-2] / 2).to(off)
+    on_features = torch.lerp(on_skin.clamp(min=settings.hue_lips), torch.full_like(on_skin, settings.hue_brows), upper)
+    longest = on_skin + (on_features - on_skin) * features
     return off * (longest * torch.tanh(length / longest) / length)
 
 
