@@ -79,12 +79,18 @@ def pigment_detail(
     inside, whole = wholly(features), torch.ones_like(trust)
     detail = detail_part(log_ratio, trust, features)
     along = (detail * axis).sum(1, keepdim=True)
-    hue = _limited_hue(detail - axis * along, trust * skin, inside, settings)
-    stock = -((log_prior - _wide_part(log_prior, whole)) * axis).sum(1, keepdim=True).clamp(max=0) * inside
+    own = log_prior - _wide_part(log_prior, whole)
+    own_along = (own * axis).sum(1, keepdim=True)
+    stock = -own_along.clamp(max=0) * inside
     # A low pass over a brow is darker than the skin around it: what is brighter than that skin is measured from it.
     around = _wide_part(log_ratio, trust * (1 - inside))
     above = ((log_ratio - around) * axis).sum(1, keepdim=True) * (trust > 0.05)
-    return hue + axis * _pigment_along(along, torch.lerp(along, above, inside), stock, inside, settings)
+    above = torch.lerp(along, above, inside)
+    # With the darkness of a brow that only the prior has goes its grey.
+    gone = torch.minimum(above.clamp(min=0), stock) / stock.clamp(min=1e-3) * _upper_half(inside)
+    grey = (own - axis * own_along) * inside * gone
+    hue = _limited_hue(detail - axis * along + grey, trust * skin, inside, settings) - grey
+    return hue + axis * _pigment_along(along, above, stock, inside, settings)
 
 
 def _limited_hue(
@@ -95,11 +101,16 @@ def _limited_hue(
     area = skin.sum((1, 2, 3), keepdim=True).clamp(min=1.0)
     usual = (length.clamp(max=LONGEST_HUE) * skin).sum((1, 2, 3), keepdim=True) / area
     on_skin = settings.hue_skin + settings.hue_clear * torch.exp(-((usual / settings.hue_usual) ** 2))
-    # The atlas stands upright: of the features brows lie in its upper half, lips in the lower.
-    upper = (torch.arange(features.shape[-2], device=features.device)[:, None] < features.shape[-2] / 2).to(off)
-    on_features = torch.lerp(on_skin.clamp(min=settings.hue_lips), torch.full_like(on_skin, settings.hue_brows), upper)
+    brows = torch.full_like(on_skin, settings.hue_brows)
+    on_features = torch.lerp(on_skin.clamp(min=settings.hue_lips), brows, _upper_half(off))
     longest = on_skin + (on_features - on_skin) * features
     return off * (longest * torch.tanh(length / longest) / length)
+
+
+def _upper_half(like: Tensor) -> Float[Tensor, "height 1"]:
+    """Return 1 in the upper rows: the atlas stands upright, so of the features brows lie there, lips below."""
+    rows = torch.arange(like.shape[-2], device=like.device)[:, None]
+    return (2 * rows < like.shape[-2]).to(like)
 
 
 def _pigment_along(

@@ -91,6 +91,29 @@ def test_a_stock_brow_is_taken_back_where_the_photo_has_none(trust):
     assert highlight[:, :, 42, 40:56].abs().max() < 0.05
 
 
+def test_a_stock_brow_goes_with_its_grey(trust):
+    """Against the skin's warm colour the prior's grey brow is dark most of all in red: nothing of that must stay."""
+    brow = torch.zeros(B, 1, S, S)
+    brow[..., 30:36, 30:66] = 1
+    ratio = brow * torch.tensor([1.0, 0.7, 0.4]).view(1, 3, 1, 1)
+    back = pigment_detail(ratio, -ratio, trust, trust * (1 - brow), brow, PigmentConfig(brighter=0.0))
+    inside = back[:, :, 32, 40:56]
+    # Detail is less than the whole, and less by the same part in every channel.
+    torch.testing.assert_close(inside[:, 1:] / inside[:, :1], ratio[:, 1:, 32, 40:56], atol=0.06, rtol=0)
+    assert inside[:, 0].min() > 0.6
+
+
+def test_brows_have_no_colour_of_their_own_but_lips_have(trust):
+    region = torch.zeros(B, 1, S, S)
+    region[..., 26:34, 30:66] = 1
+    region[..., 66:74, 30:66] = 1
+    colour = torch.tensor([0.3, -0.15, -0.15]).view(1, 3, 1, 1)
+    found = pigment_detail(region * colour, torch.zeros(B, 3, S, S), trust, trust * (1 - region), region)
+    hue = (found - found.mean(1, keepdim=True)).norm(dim=1)
+    assert hue[:, 29:31, 40:56].max() < 0.05
+    assert hue[:, 69:71, 40:56].min() > 0.15
+
+
 def test_skin_beside_a_brow_does_not_turn_white(trust):
     """Half of a region of brows is dark hair, half bare skin: the skin stays what it is, whatever the hair is."""
     region = torch.zeros(B, 1, S, S)
