@@ -391,7 +391,7 @@ class Reconstructor:
         small, full = self._network_inputs(coarse, unoccluded, observation, appearance, prior_albedo)
         face = refine_with_network(self._refiner, small, full)
         albedo = complete_lips(face.uv_albedo, prior_albedo, trusted.uv_visibility, self._lips)
-        return keep_outside(albedo, prior_albedo, self._oval), face.uv_illumination
+        return keep_outside(albedo, prior_albedo, self._oval, self._feature_maps[0]), face.uv_illumination
 
     def _network_inputs(
         self,

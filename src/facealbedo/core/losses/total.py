@@ -232,7 +232,8 @@ def _truth_terms(inputs: LossInputs, weights: LossWeights) -> dict[str, Float[Te
         return {}
     found, mask = inputs.refined.uv_albedo.log(), inputs.truth.mask
     truth = inputs.truth.uv_albedo.clamp(min=1e-3).log()
-    truth = truth - change_of_tone(inputs.face, truth - inputs.face.prior_albedo.clamp(min=1e-3).log())
+    residual = truth - inputs.face.prior_albedo.clamp(min=1e-3).log()
+    truth = truth - change_of_tone(residual, inputs.face.uv_regions[:, :1])
     terms = {
         "true_albedo": lambda: albedo.log_albedo_loss(found, truth, mask),
         "true_chroma": lambda: albedo.chroma_loss(found, truth, mask),

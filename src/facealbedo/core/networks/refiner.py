@@ -186,8 +186,9 @@ class ResidualRefiner(Refiner):
         quotient, pigment = self.detail(face)
         change = self.max_log_change * torch.tanh(change / self.max_log_change)
         taken = gates[:, :1] * pigment + gates[:, 1:] * (quotient - pigment)
-        taken = taken - change_of_tone(face, taken)
-        residual = taken + change - change_of_tone(face, change)
+        skin = face.uv_regions[:, :1]
+        taken = taken - change_of_tone(taken, skin)
+        residual = taken + change - change_of_tone(change, skin)
         belief = believed(face.observation.uv_visibility)
         gain = MAX_LOG_GAIN * torch.tanh(gain / MAX_LOG_GAIN) * belief
         log_gain = quotient - taken + gain if self.shading_gain else torch.zeros_like(quotient)
@@ -196,9 +197,10 @@ class ResidualRefiner(Refiner):
         return RefinerOutput(albedo, light, log_gain, gates * belief, log_variance.clamp(-8, 2))
 
 
-def change_of_tone(face: RefinerInput, residual: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 1 1"]:
+def change_of_tone(
+    residual: Float[Tensor, "batch 3 height width"], skin: Float[Tensor, "batch_or_1 1 height width"]
+) -> Float[Tensor, "batch 3 1 1"]:
     """Return the mean of a log change of the albedo over bare skin."""
-    skin = face.uv_regions[:, :1]
     return (residual * skin).sum((2, 3), keepdim=True) / skin.sum((2, 3), keepdim=True).clamp(min=1.0)
 
 

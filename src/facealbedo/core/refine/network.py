@@ -24,7 +24,8 @@ class RefinedFace(TensorRecord):
 
     * ``uv_albedo``: complete linear albedo in (0, 1).
     * ``uv_illumination``: order-2 SH radiance a texel of the network's maps (view frame), the shading gain included.
-    * ``uv_confidence``: exp(-expected error of log albedo), in (0, 1]; 1 for networks that do not say.
+    * ``uv_confidence``: exp(-expected error of log albedo besides its tone), in (0, 1]; 1 for networks that do
+      not say.
     """
 
     uv_albedo: Float[Tensor, "batch 3 height width"]

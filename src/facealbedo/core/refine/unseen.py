@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from facealbedo.core.networks.pigment import believed
+from facealbedo.core.networks.refiner import change_of_tone
 from facealbedo.core.refine.pyramid import pull_push
 
 LEVELS = 5
@@ -49,13 +50,16 @@ def keep_outside(
     uv_albedo: Float[Tensor, "batch 3 height width"],
     prior_albedo: Float[Tensor, "batch 3 height width"],
     face: Float[Tensor, "one 1 height width"],
+    skin: Float[Tensor, "one 1 height width"],
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Return the albedo inside the face and the prior outside it; the refinement has left the skin the prior's tone.
+    """Return the albedo inside the face and the prior outside it, in the tone that the skin was given.
 
     Args:
         uv_albedo: linear, in (0, 1].
         prior_albedo: what the refinement started from, linear.
         face: 1 inside, with a soft edge, in which the logarithms are blended.
+        skin: 1 on bare skin of the face, whose mean log ratio to the prior is the change of tone: none of the network
+            that ships, some of `paper`.
     """
     inside, outside = (albedo.clamp(min=DARKEST).log() for albedo in (uv_albedo, prior_albedo))
-    return torch.lerp(outside, inside, face).exp()
+    return torch.lerp(outside + change_of_tone(inside - outside, skin), inside, face).exp()

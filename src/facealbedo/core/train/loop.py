@@ -157,7 +157,8 @@ def prepare_forward(config: TrainConfig, crew: Crew, state: TrainState) -> Forwa
             refined = refiner(scene.face)
         return compare(scene, refined, stage, config.weights, done, crew.features)
 
-    graphs = config.compile and config.cuda_graphs
+    # With several processes the gradients' exchange would be recorded, too; nobody has measured that yet.
+    graphs = config.compile and config.cuda_graphs and crew.world_size == 1
     judge_fast = torch.compile(judge, mode="reduce-overhead" if graphs else None) if config.compile else judge
 
     def forward(scene: Scene, progress: float) -> tuple[Tensor, dict[str, Tensor]]:

@@ -69,7 +69,7 @@ def test_fresh_residual_network_is_prior_and_gated_quotient():
     belief = believed(face.observation.uv_visibility)
     pigment = face_pigment(face, ratio)
     taken = belief * (most * pigment + hardly * (ratio - pigment))
-    taken = taken - change_of_tone(face, taken)
+    taken = taken - change_of_tone(taken, face.uv_regions[:, :1])
     expected = soft_ceiling(face.prior_albedo * torch.exp(taken))
     torch.testing.assert_close(output.uv_albedo, expected.clamp(min=1e-3))
     flat = face.sh_radiance.reshape(2, 27, 1, 1).expand_as(output.uv_illumination)

@@ -49,11 +49,20 @@ def test_a_covered_half_gets_the_other_half_mirrored(lips: Tensor) -> None:
 
 
 def test_lips_that_nobody_sees_stay_as_they_are(lips: Tensor) -> None:
-    albedo, prior = torch.rand(2, 3, SIZE, SIZE) * 0.5 + 0.1, torch.full((2, 3, SIZE, SIZE), 0.4)
+    generator = torch.Generator().manual_seed(0)
+    albedo, prior = torch.rand(2, 3, SIZE, SIZE, generator=generator) * 0.5 + 0.1, torch.full((2, 3, SIZE, SIZE), 0.4)
     torch.testing.assert_close(complete_lips(albedo, prior, torch.zeros(2, 1, SIZE, SIZE), lips), albedo)
 
 
-def test_outside_the_face_is_the_prior() -> None:
-    face = (bake_region(load_face_model(), "face", SIZE)[None, None] > 0.5).float()
-    prior = torch.rand(1, 3, SIZE, SIZE) * 0.4 + 0.1
-    torch.testing.assert_close(keep_outside(prior * COLOUR, prior, face), prior * torch.where(face > 0, COLOUR, 1.0))
+def test_outside_the_face_is_the_prior_in_the_tone_of_the_skin() -> None:
+    model, generator = load_face_model(), torch.Generator().manual_seed(0)
+    face = (bake_region(model, "face", SIZE)[None, None] > 0.5).float()
+    skin = (bake_region(model, "core_skin", SIZE)[None, None] > 0.6).float()
+    prior = torch.rand(1, 3, SIZE, SIZE, generator=generator) * 0.4 + 0.1
+    # A beard or brow is no change of tone, one of all skin is.
+    dark = prior * torch.where(face * (1 - skin) > 0, 0.3, 1.0)
+    torch.testing.assert_close(
+        keep_outside(dark * COLOUR, prior, face, skin), torch.where(face > 0, dark, prior) * COLOUR
+    )
+    guess = torch.where(face > 0, dark, 0.9)
+    torch.testing.assert_close(keep_outside(guess, prior, face, skin), torch.where(face > 0, dark, prior))
