@@ -193,8 +193,12 @@ class Sitters:
         number, place = divmod(step, self._config.scene_block)
         self._first = step if self._first is None else self._first
         if number != self._number:
-            self._block = []  # its memory can be used for the next
-            self._block = self._make(number) if self._ahead is None else self._ahead.take(number)
+            if self._ahead is None:
+                self._block = []  # its memory can be used for the next
+                self._block = self._make(number)
+            else:
+                # Kept until then: what it frees, the thread would write to while steps that read it are under way.
+                self._block = self._ahead.take(number)
             self._number = number
         if self._ahead is not None and step - self._first >= SETTLED and self._wanted(number + 1, place):
             self._ahead.begin(number + 1)

@@ -22,6 +22,10 @@ from facealbedo.core.train.loop import Crew, train
 from facealbedo.core.train.scene import make_stage
 from tests.unit.core.train.crops import SIZE, Crops, make_batch
 
+# Without the terms that have a kink where training begins: at exactly no change of light, and at no change of albedo,
+# which is symmetric. There the sign of a rounding error is the gradient, and each compiler rounds in its own way.
+SMOOTH = LossWeights(low_pass_symmetry=0.0, white_light=0.0, global_light=0.0, light_variation=0.0)
+
 
 class Course:
     """Remembers the loss of each step."""
@@ -43,7 +47,7 @@ def course(fast: bool) -> list[float]:
     stage = make_stage(load_face_model(), load_albedo_prior(), load_occlusion().openness, SIZE, device)
     config = TrainConfig(
         network=PRESETS["tiny"],
-        weights=LossWeights(),
+        weights=SMOOTH,
         resolution=SIZE,
         steps=40,
         batch_size=4,

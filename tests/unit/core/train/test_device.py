@@ -17,7 +17,6 @@ def test_compiled_recorded_steps_with_faces_made_ahead_are_those_of_a_plain_run(
     printed = subprocess.run(command, capture_output=True, check=True, cwd=root, text=True).stdout
     found = json.loads(printed.splitlines()[-1])
     assert len(found["fast"]) == 40
-    # Sums in another order; an error grows from step to step.
-    assert found["fast"][:5] == pytest.approx(found["plain"][:5], rel=1e-3)
-    assert found["fast"] == pytest.approx(found["plain"], rel=0.02)
+    # Sums in another order; measured on an H200: 6e-5.
+    assert found["fast"] == pytest.approx(found["plain"], rel=1e-3)
     assert sum(found["plain"][-9:]) < 0.98 * sum(found["plain"][:9])

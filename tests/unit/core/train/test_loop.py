@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import threading
+import time
+import weakref
 
 import pytest
 import torch
@@ -162,6 +165,31 @@ def test_a_failure_ahead_is_raised_where_its_faces_are_wanted(config, crew):
         ahead.see(step)
     with pytest.raises(TrainingError, match="nothing left"):
         ahead.see(10)
+
+
+def test_what_steps_still_read_is_not_freed_while_the_next_faces_are_made(config, crew):
+    kept = []
+
+    class Slow:
+        def __len__(self):
+            return len(crew.photos)
+
+        def expect(self, rows):
+            pass
+
+        def fetch(self, rows, device):
+            before = weakref.ref(sitters._block[0][1]) if sitters._block else None
+            time.sleep(0.2)  # meanwhile the loop comes to the end of its block
+            if before is not None and threading.current_thread() is not threading.main_thread():
+                kept.append(before() is not None)
+            return crew.photos.fetch(rows, device)
+
+    long = changed(config, steps=16, scene_block=2)
+    sitters = Sitters(long, dataclasses.replace(crew, photos=Slow()), ahead=True)
+    for step in range(14):
+        sitters.see(step)
+    assert len(kept) >= 2
+    assert all(kept)
 
 
 def test_an_epoch_shows_every_crop_once(config, crew):
