@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 PAGE = "reference/parameters.md"
-FILES = ("reconstruct", "prepare", "fabricate", "train", "ablate", "evaluate", "export")
+FILES = ("reconstruct", "prepare", "fabricate", "tone", "pigment", "train", "ablate", "evaluate", "export")
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:

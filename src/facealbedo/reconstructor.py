@@ -26,6 +26,7 @@ import torch
 import facealbedo
 from facealbedo.assets import load_face_model
 from facealbedo.assets.occlusion import load_occlusion
+from facealbedo.assets.pigment import PIGMENT_FILE, load_pigment_net
 from facealbedo.assets.prior import load_albedo_prior
 from facealbedo.assets.provenance import checkout, embedded_models, versions
 from facealbedo.assets.refiner import REFINER_FILE, load_refiner
@@ -51,7 +52,7 @@ from facealbedo.core.geometry.projection import world_to_view
 from facealbedo.core.imaging.decoding import DecodedImage, DecodeLimits, ImageError, decode_image
 from facealbedo.core.networks.pigment import feature_region
 from facealbedo.core.networks.records import RefinerInput
-from facealbedo.core.networks.refiner import Refiner
+from facealbedo.core.networks.refiner import Refiner, face_shares, with_pigment
 from facealbedo.core.refine.network import NETWORK_PX, refine_with_network
 from facealbedo.core.refine.quotient import quotient_albedo
 from facealbedo.core.refine.separation import separate_albedo
@@ -73,7 +74,7 @@ logger = logging.getLogger(__name__)
 TRUST_PX = 64
 JOURNAL_FILE, SUMMARY_FILE, INDEX_FILE = "journal.jsonl", "summary.csv", "index.html"
 # Raise it whenever a change of the code changes results: journals of older versions are then done again.
-RESULTS_VERSION = 11
+RESULTS_VERSION = 12
 
 
 @dataclass(frozen=True)
@@ -269,6 +270,8 @@ class Reconstructor:
         refine, models = self.params.refine, dict(embedded_models())
         if refine.method != "network" or refine.weights is not None:
             models.pop(REFINER_FILE)
+        if refine.method in ("prior", "quotient"):
+            models.pop(PIGMENT_FILE)
         if refine.weights is not None:
             own = {"sha256": content_hash(Path(refine.weights).read_bytes()), "licence": "that of its model card"}
             models[Path(refine.weights).name] = own
@@ -340,7 +343,7 @@ class Reconstructor:
         working = unwrap(*arguments, params.working_px, image_valid=valid, normals_view=normals)
         texture = unwrap(*arguments, params.texture_px, image_valid=valid, normals_view=normals)
         coarse = working
-        if params.refine.method == "network" and params.working_px != NETWORK_PX:
+        if params.refine.method in ("network", "separation") and params.working_px != NETWORK_PX:
             coarse = unwrap(*arguments, NETWORK_PX, image_valid=valid, normals_view=normals)
         clock.lap("unwrap_s")
         around = measure_surroundings(
@@ -384,13 +387,14 @@ class Reconstructor:
         shading = openness_shading(appearance.lighting, observation.uv_normal_view, maps.openness)
         if self.params.refine.method == "quotient":
             return quotient_albedo(observation, shading, prior_albedo, region=maps.face[0, 0]).uv_albedo, fitted
-        trusted = replace(observation, uv_visibility=observation.uv_visibility * maps.face)
-        if self.params.refine.method == "separation":
-            albedo = separate_albedo(trusted, shading, prior_albedo, *self._feature_maps)
-            return complete_lips(albedo, prior_albedo, trusted.uv_visibility, self._lips), fitted
         small, full = self._network_inputs(coarse, unoccluded, observation, appearance, prior_albedo)
-        face = refine_with_network(self._refiner, small, full)
-        albedo = complete_lips(face.uv_albedo, prior_albedo, trusted.uv_visibility, self._lips)
+        shares = face_shares(load_pigment_net(), small)
+        seen = full.observation
+        if self.params.refine.method == "separation":
+            albedo = separate_albedo(seen, shading, prior_albedo, *self._feature_maps, shares=shares)
+            return complete_lips(albedo, prior_albedo, seen.uv_visibility, self._lips), fitted
+        face = refine_with_network(self._refiner, with_pigment(small, shares), with_pigment(full, shares))
+        albedo = complete_lips(face.uv_albedo, prior_albedo, seen.uv_visibility, self._lips)
         return keep_outside(albedo, prior_albedo, self._oval, self._feature_maps[0]), face.uv_illumination
 
     def _network_inputs(

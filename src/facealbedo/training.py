@@ -12,7 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from importlib.resources import files
 from pathlib import Path
@@ -28,6 +28,7 @@ import facealbedo
 from facealbedo.assets import load_face_model
 from facealbedo.assets.environments import load_environments
 from facealbedo.assets.occlusion import load_occlusion
+from facealbedo.assets.pigment import load_pigment_net
 from facealbedo.assets.prior import load_albedo_prior
 from facealbedo.assets.tone import HELD_OUT_ENVIRONMENTS
 from facealbedo.core.colour import srgb_to_linear
@@ -35,6 +36,7 @@ from facealbedo.core.fit.light import LightFitConfig, fit_light
 from facealbedo.core.imaging.encoding import encode_png_srgb
 from facealbedo.core.losses.features import efficientnet_features
 from facealbedo.core.losses.total import FeatureExtractor, LossWeights
+from facealbedo.core.networks.pigment_net import PigmentNet
 from facealbedo.core.networks.presets import NetworkConfig
 from facealbedo.core.networks.refiner import Refiner
 from facealbedo.core.train.checkpoint import restore_checkpoint, weights_from_bytes, weights_to_bytes
@@ -182,11 +184,23 @@ def pick_device(wanted: str, rank: int = 0) -> torch.device:
     return torch.device("cuda", rank)
 
 
+def load_stage(resolution: int, device: torch.device) -> Stage:
+    """Bring the embedded models to a device, the pigment network too."""
+    return bare_stage(resolution, device, load_pigment_net())
+
+
+def bare_stage(resolution: int, device: torch.device, pigment_net: PigmentNet | None = None) -> Stage:
+    """Bring the embedded models to a device, without a pigment network if none is given."""
+    return make_stage(
+        load_face_model(), load_albedo_prior(), load_occlusion().openness, resolution, device, pigment_net
+    )
+
+
 def make_crew(job: TrainJob, device: torch.device, log: TrainLog | None, rank: int, world_size: int) -> Crew:
     """Load models and data to the device."""
     config, params = job.config, job.params
     fast(device)
-    stage = make_stage(load_face_model(), load_albedo_prior(), load_occlusion().openness, config.resolution, device)
+    stage = load_stage(config.resolution, device)
     kept, held_out = job.table.split(params.validation.held_out_share) if job.table else (None, None)
     fabricator = make_fabricator(job, stage, held_out=False) if config.n_fabricated else None
     gallery = make_gallery(job, stage, held_out) if rank == 0 and _looks(job) else None
@@ -215,18 +229,27 @@ def fast(device: torch.device) -> None:
 def make_fabricator(job: TrainJob, stage: Stage, held_out: bool) -> FaceFabricator:
     """Make what makes faces, in environments for training or in those that are held out."""
     params = job.params
+    count = params.validation.fabricated_faces if held_out else params.fabrication.pool_faces
+    size = job.table.size if job.table else params.trainer.resolution
+    iterations = params.fabrication.light_fit_iterations
+    fabricator = fabricator_for(stage, count, params.trainer.seed, held_out, iterations)
+    return replace(fabricator, size=size, fused=params.trainer.compile)
+
+
+def fabricator_for(
+    stage: Stage, pool_faces: int, seed: int, held_out: bool, light_fit_iterations: int = 2
+) -> FaceFabricator:
+    """Make what makes faces of the stage's resolution: so many skins, in light for training or in light held out."""
     environments = load_environments()
     chosen = [i for i, name in enumerate(environments.names) if (name in HELD_OUT_ENVIRONMENTS) == held_out]
     purpose = "held-out albedo" if held_out else "albedo"
-    generator = torch.Generator().manual_seed(mixed_seed(params.trainer.seed, purpose))
-    count = params.validation.fabricated_faces if held_out else params.fabrication.pool_faces
+    generator = torch.Generator().manual_seed(mixed_seed(seed, purpose))
     return FaceFabricator(
         stage=stage,
-        pool=make_pool(stage.prior, count, params.trainer.resolution, generator),
+        pool=make_pool(stage.prior, pool_faces, stage.resolution, generator),
         environments=environments.sh_radiance[chosen].to(stage.device),
-        fit_light=partial(_fit_light, LightFitConfig(iterations=params.fabrication.light_fit_iterations)),
-        size=job.table.size if job.table else params.trainer.resolution,
-        fused=params.trainer.compile,
+        fit_light=partial(_fit_light, LightFitConfig(iterations=light_fit_iterations)),
+        size=stage.resolution,
     )
 
 
@@ -249,6 +272,7 @@ def make_gallery(job: TrainJob, stage: Stage, held_out: CropTable | None) -> Gal
         seed = mixed_seed(job.params.trainer.seed, "held-out faces")
         generator = torch.Generator(stage.device).manual_seed(seed)
         scene = fabricator.make(limits.fabricated_faces, generator)
+        scene = replace(scene, face=stage.judged(scene.face))
         made = [scene[start : start + LOOK_BATCH] for start in range(0, limits.fabricated_faces, LOOK_BATCH)]
     return Gallery(stage, tuple(photos), tuple(made))
 
@@ -257,7 +281,8 @@ def photo_scenes(table: CropTable, stage: Stage) -> list[Scene]:
     """Make scenes of crops, in batches."""
     source = ResidentCrops(table, stage.device)
     rows = [list(range(start, min(start + LOOK_BATCH, len(source)))) for start in range(0, len(source), LOOK_BATCH)]
-    return [make_scene(stage, source.fetch(part, stage.device)) for part in rows]
+    scenes = (make_scene(stage, source.fetch(part, stage.device)) for part in rows)
+    return [replace(scene, face=stage.judged(scene.face)) for scene in scenes]
 
 
 def load_features(device: torch.device) -> FeatureExtractor:
@@ -339,8 +364,7 @@ class Judge:
     def gallery(self) -> Gallery:
         """The held-out faces, on the device."""
         job, device = self._job, pick_device(self._job.params.trainer.device)
-        model, prior, openness = load_face_model(), load_albedo_prior(), load_occlusion().openness
-        stage = make_stage(model, prior, openness, job.config.resolution, device)
+        stage = load_stage(job.config.resolution, device)
         held_out = job.table.split(job.params.validation.held_out_share)[1] if job.table else None
         return make_gallery(job, stage, held_out)
 

@@ -20,6 +20,7 @@ from facealbedo.core.face_model.albedo_prior import AlbedoPrior
 from facealbedo.core.face_model.model import FaceModel
 from facealbedo.core.fit.tone import ToneEstimator
 from facealbedo.core.losses import LossWeights
+from facealbedo.core.networks.pigment_net import PigmentNet
 from facealbedo.core.networks.presets import PRESETS, NetworkConfig, build_refiner
 from facealbedo.core.train.checkpoint import (
     checkpoint_to_bytes,
@@ -40,8 +41,8 @@ PLAIN = ("environments", "occlusion")
 @cache
 def good_files() -> dict[str, bytes]:
     """Return one readable file for each reader of `readers`."""
-    embedded = {name: (files("facealbedo.assets") / f"{name}.safetensors").read_bytes() for name in
-                ("face_model", "albedo_prior", "tone_estimator", "environments", "occlusion")}  # fmt: skip
+    names = ("face_model", "albedo_prior", "tone_estimator", "pigment_net", "environments", "occlusion")
+    embedded = {name: (files("facealbedo.assets") / f"{name}.safetensors").read_bytes() for name in names}
     network = min(PRESETS.values(), key=lambda config: sum(config.channels))
     made = {"weights": weights_to_bytes(build_refiner(network), network, {})}
     return {**embedded, **made, "checkpoint": checkpoint_to_bytes(_state(), _config())}
@@ -65,6 +66,7 @@ def readers() -> dict[str, Callable[[bytes], object]]:
         "face_model": FaceModel.from_bytes,
         "albedo_prior": AlbedoPrior.from_bytes,
         "tone_estimator": ToneEstimator.from_bytes,
+        "pigment_net": PigmentNet.from_bytes,
         "environments": environments_from_bytes,
         "occlusion": occlusion_from_bytes,
         "weights": weights_from_bytes,

@@ -14,11 +14,21 @@ from facealbedo.core.export.manifest import ManifestError, decode_manifest
 from tests.robustness import trials
 from tests.robustness.strange_models import good_files, objections, readers
 
-SMALL = ("albedo_prior", "tone_estimator", "environments", "weights")
+SMALL = ("albedo_prior", "tone_estimator", "pigment_net", "environments", "weights")
 
 
 @pytest.mark.parametrize(
-    "name", ["face_model", "albedo_prior", "tone_estimator", "environments", "occlusion", "weights", "checkpoint"]
+    "name",
+    [
+        "face_model",
+        "albedo_prior",
+        "tone_estimator",
+        "pigment_net",
+        "environments",
+        "occlusion",
+        "weights",
+        "checkpoint",
+    ],
 )
 def test_damaged_model_files_are_refused_in_words(name: str) -> None:
     number, lines = objections(name)

@@ -14,6 +14,7 @@ from typing import Any
 import facealbedo
 from facealbedo.assets import FACE_MODEL_FILE
 from facealbedo.assets.occlusion import OCCLUSION_FILE
+from facealbedo.assets.pigment import PIGMENT_FILE
 from facealbedo.assets.prior import ALBEDO_PRIOR_FILE
 from facealbedo.assets.refiner import REFINER_FILE
 from facealbedo.assets.tone import TONE_FILE
@@ -26,6 +27,7 @@ MODEL_LICENCES = {
     ALBEDO_PRIOR_FILE: "Apache-2.0",
     OCCLUSION_FILE: "CC0-1.0",
     TONE_FILE: "Apache-2.0",
+    PIGMENT_FILE: "Apache-2.0",
     REFINER_FILE: "Apache-2.0",
 }
 _GIT_TIMEOUT_S = 10

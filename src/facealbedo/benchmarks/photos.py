@@ -23,16 +23,12 @@ from typing import Any
 import pandas as pd
 import torch
 
-from facealbedo.assets import load_face_model
-from facealbedo.assets.occlusion import load_occlusion
-from facealbedo.assets.prior import load_albedo_prior
 from facealbedo.assets.refiner import refiner_bytes
 from facealbedo.benchmarks.train import prepared_tables
 from facealbedo.core.train.checkpoint import weights_from_bytes
 from facealbedo.core.train.inspect import Gallery
-from facealbedo.core.train.scene import make_stage
 from facealbedo.dataloading.crops import crop_table
-from facealbedo.training import photo_scenes
+from facealbedo.training import load_stage, photo_scenes
 
 logger = logging.getLogger(__name__)
 RESOLUTION = 256
@@ -44,9 +40,7 @@ def measure_photos(
 ) -> dict[str, Any]:
     """Return the means over all fitted crops, of the network and of what is not trained."""
     table = crop_table(fits, faces, crops)
-    stage = make_stage(
-        load_face_model(), load_albedo_prior(), load_occlusion().openness, RESOLUTION, torch.device("cpu")
-    )
+    stage = load_stage(RESOLUTION, torch.device("cpu"))
     scenes, refiner = photo_scenes(table, stage), weights_from_bytes(weights)[0]
     gallery = Gallery(stage, scenes, ())
     return {

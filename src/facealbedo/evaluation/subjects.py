@@ -13,6 +13,7 @@ import torch
 
 from facealbedo.assets import load_face_model
 from facealbedo.assets.occlusion import load_occlusion
+from facealbedo.assets.pigment import load_pigment_net
 from facealbedo.assets.refiner import REFINER_FILE
 from facealbedo.core.evaluate.methods import FittedFace
 from facealbedo.core.evaluate.relit_score import ScoreMaps, score_maps
@@ -80,7 +81,7 @@ class Laboratory:
         if asset is None:
             raise EvaluationError("a photo that was not reconstructed cannot be measured")
         maps, scores = self.maps, self.score_maps
-        return FittedFace(
+        bare = FittedFace(
             asset.observation,
             asset.prior_albedo,
             asset.lighting,
@@ -89,6 +90,7 @@ class Laboratory:
             scores.skin,
             *self._features,
         )
+        return bare.judged(load_pigment_net())
 
     @cached_property
     def _features(self) -> tuple[torch.Tensor, torch.Tensor]:

@@ -17,8 +17,9 @@ from facealbedo.core.errors import FaceAlbedoError
 from facealbedo.core.evaluate.optimised import optimised_albedo
 from facealbedo.core.fit.light import openness_shading
 from facealbedo.core.metrics.masks import EvaluationError
+from facealbedo.core.networks.pigment_net import PigmentNet
 from facealbedo.core.networks.records import RefinerInput
-from facealbedo.core.networks.refiner import Refiner
+from facealbedo.core.networks.refiner import Refiner, face_shares, with_pigment
 from facealbedo.core.refine.network import NETWORK_PX, refine_with_network
 from facealbedo.core.refine.quotient import quotient_albedo
 from facealbedo.core.refine.separation import separate_albedo
@@ -35,6 +36,7 @@ class FittedFace(TensorRecord):
     * ``observation``: texture, trust, normals. ``prior_albedo``: of the fit, linear. ``lighting``: of the fit.
     * ``openness``: share of the sky; ``region``: factor on the trust.
     * ``skin``: bare skin; ``features``: brows and lips; ``lips``: lips alone.
+    * ``uv_shares``: what share of the skin's detail is pigment, see `networks.pigment_net`; None: not judged.
     """
 
     observation: UVObservation
@@ -45,6 +47,7 @@ class FittedFace(TensorRecord):
     skin: Float[Tensor, "1 1 height width"]
     features: Float[Tensor, "1 1 height width"]
     lips: Float[Tensor, "1 1 height width"]
+    uv_shares: Float[Tensor, "1 2 height width"] | None = None
 
     def trusted(self) -> UVObservation:
         """Return the observation, trusted within the region alone."""
@@ -53,6 +56,16 @@ class FittedFace(TensorRecord):
     def shading(self) -> Float[Tensor, "1 3 height width"]:
         """Return the fitted light on every texel, the face's own occlusion included."""
         return openness_shading(self.lighting, self.observation.uv_normal_view, self.openness)
+
+    def refiner_input(self) -> RefinerInput:
+        """Return the face as a network gets it, with its pigment."""
+        regions = torch.cat([self.skin, self.features], dim=1)
+        bare = RefinerInput(self.trusted(), self.prior_albedo, self.lighting.sh_radiance, self.openness, regions)
+        return with_pigment(bare, self.uv_shares)
+
+    def judged(self, net: PigmentNet) -> FittedFace:
+        """Return the face with its shares of pigment."""
+        return replace(self, uv_shares=face_shares(net, self.refiner_input()))
 
 
 @dataclass(frozen=True)
@@ -85,9 +98,9 @@ def quotient(face: FittedFace) -> Separation:
 
 
 def separation(face: FittedFace) -> Separation:
-    """Tell pigment from shading by colour; the rest is the prior."""
+    """Tell pigment from shading; the rest is the prior."""
     shading, seen = face.shading(), face.trusted()
-    albedo = separate_albedo(seen, shading, face.prior_albedo, face.skin, face.features)
+    albedo = separate_albedo(seen, shading, face.prior_albedo, face.skin, face.features, shares=face.uv_shares)
     return Separation(complete_lips(albedo, face.prior_albedo, seen.uv_visibility, face.lips), shading)
 
 
@@ -147,13 +160,7 @@ def refine_with(refiner: Refiner, face: FittedFace) -> Separation:
     size = face.prior_albedo.shape[-1]
     if size != NETWORK_PX:
         raise EvaluationError(f"networks are measured on maps of {NETWORK_PX} texels a side, got {size}")
-    inputs = RefinerInput(
-        face.trusted(),
-        face.prior_albedo,
-        face.lighting.sh_radiance,
-        face.openness,
-        torch.cat([face.skin, face.features], dim=1),
-    )
+    inputs = face.refiner_input()
     found = refine_with_network(refiner, inputs, inputs)
     light = F.interpolate(found.uv_illumination, size=(size, size), mode="bilinear", align_corners=False)
     albedo = complete_lips(found.uv_albedo, face.prior_albedo, inputs.observation.uv_visibility, face.lips)

@@ -48,6 +48,7 @@ class DetailConfig:
         made_up: share of beardless faces with lipstick.
         grey_haired: share of faces whose hair is greying.
         strength: factor on all blotches.
+        patch_rate: mean number of patches a face: brown, pale or red, sharp or soft, up to some centimetres wide.
     """
 
     freckled: float = 0.25
@@ -56,6 +57,7 @@ class DetailConfig:
     made_up: float = 0.25
     grey_haired: float = 0.15
     strength: float = 1.0
+    patch_rate: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -151,10 +153,10 @@ def sample_detailed_albedo(
     coarse = prior.log_chromophores(albedo_coeffs, resolution)
     share, oxygen = canvas.uniform(*EUMELANIN_SHARE_BOUNDS), canvas.uniform(*OXYGENATION_BOUNDS)
     blotches = config.strength * _blotches(canvas, albedo_coeffs)
-    core = canvas.field("core_skin")
-    blotches = blotches - ((blotches * core).sum((-2, -1)) / core.sum())[..., None, None]
-    maps = coarse + blotches + _freckles(canvas, albedo_coeffs, config.freckled)
+    maps = coarse + _without_tone(canvas, blotches) + _freckles(canvas, albedo_coeffs, config.freckled)
     maps = maps + _moles_and_blemishes(canvas, maps, config)
+    if config.patch_rate > 0:
+        maps = maps + _without_tone(canvas, _patches(canvas, albedo_coeffs, config.patch_rate))
     albedo = skin_colour(maps[:, 0], maps[:, 1], share, oxygen)
     alphas = _layers(canvas, albedo_coeffs, config)
     colours = _layer_colours(canvas, albedo_coeffs, config)
@@ -162,6 +164,11 @@ def sample_detailed_albedo(
         albedo = torch.lerp(albedo, colours[number], alphas[:, number : number + 1])
     gain = (LOG_GAIN_UNIT * albedo_coeffs[:, -1]).exp()[:, None, None, None]
     return DetailedAlbedo(albedo * gain, alphas, maps, albedo_coeffs, share, oxygen)
+
+
+def _without_tone(canvas: _Canvas, change: Float[Tensor, "batch 2 height width"]) -> Tensor:
+    core = canvas.field("core_skin")
+    return change - ((change * core).sum((-2, -1)) / core.sum())[..., None, None]
 
 
 def _blotches(canvas: _Canvas, coeffs: Tensor) -> Float[Tensor, "batch 2 height width"]:
@@ -214,6 +221,43 @@ def _moles_and_blemishes(
                 spot = torch.exp(-0.5 * (distance / (0.0010 + 0.0016 * size)) ** 2)
                 added[face] += spot * added.new_tensor([0.06, 0.25 + 0.4 * depth])[:, None, None]
     return added
+
+
+def _patches(canvas: _Canvas, coeffs: Tensor, rate: float) -> Float[Tensor, "batch 2 height width"]:
+    """Stains with wandering borders: of any size and edge, round or drawn out; browner, paler or redder than the skin.
+
+    The kinds are not told apart (birthmarks, melasma, vitiligo, blush, scars): what they have in common is that they
+    are changes of pigment, however the face is lit.
+    """
+    counts = torch.poisson(torch.full((canvas.batch,), rate), generator=canvas.generator).int().tolist()
+    wandering = canvas.noise(0.006, 2)
+    added = torch.zeros(canvas.batch, 2, canvas.resolution, canvas.resolution).to(canvas.positions)
+    for face, count in enumerate(counts):
+        for _ in range(count):
+            away = canvas.positions - _random_skin_point(canvas)[:, None, None]
+            size, length, edge, depth, kind = torch.rand(5, generator=canvas.generator).tolist()
+            axis = torch.nn.functional.normalize(torch.randn(3, generator=canvas.generator), dim=0).to(away)
+            stretch = 1 + 5 * length**3
+            along = (away * axis[:, None, None]).sum(0)
+            radius = 0.0018 * 13.0**size / stretch**0.5
+            distance = (_length(away).square() - (1 - 1 / stretch**2) * along.square()).clamp(min=0).sqrt()
+            ragged = distance / radius + 0.25 * wandering[face, int(2 * edge)]
+            shape = smoothstep(1 + 0.08 + 0.9 * edge, 1 - 0.08 - 0.6 * edge, ragged)
+            added[face] += shape * added.new_tensor(_patch_colour(kind, depth, float(coeffs[face, 0])))[:, None, None]
+    return added
+
+
+def _patch_colour(kind: float, depth: float, darkness: float) -> tuple[float, float]:
+    """Change of log melanin and log haemoglobin: half of all are brown, the others pale, red or both red and brown."""
+    # On dark skin the same relative change of melanin shows far more.
+    melanin = (0.25 + 0.75 * depth) * min(max(0.85 - 0.25 * darkness, 0.45), 1.2)
+    if kind < 0.5:
+        return melanin, 0.2 * depth
+    if kind < 0.65:
+        return -(1.0 + depth) * melanin, -0.2 * depth
+    if kind < 0.9:
+        return 0.0, 0.3 + 0.8 * depth
+    return 0.5 * melanin, 0.2 + 0.5 * depth
 
 
 def _random_skin_point(canvas: _Canvas) -> Float[Tensor, "3"]:

@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from facealbedo.core.types import TensorRecord
+
 # Detail of skin is what is finer than this part of the atlas; brows and lips are objects, of this size.
 DETAIL_SHARE, FEATURE_SHARE = 1 / 10, 1 / 3
 # Sides of the maps at which the two low passes are made.
@@ -30,7 +32,7 @@ LONGEST_HUE = 0.2
 
 @dataclass(frozen=True)
 class PigmentConfig:
-    """How much of a photo's detail counts as pigment.
+    """How much of a photo's detail counts as pigment where nothing was learned about it.
 
     Detail along the line of shading is counted in part: hair, stubble and pores lie on it, too. Darker detail on skin
     may be a pore or a wrinkle, on brows and lips it is hair and seams; brighter detail is nearly always a highlight,
@@ -56,6 +58,31 @@ class PigmentConfig:
     hue_brows: float = 0.04
 
 
+@dataclass(frozen=True)
+class DetailSplit(TensorRecord):
+    """Detail of a log ratio, taken apart at the line of shading.
+
+    * ``axis``: unit direction of that line in log colour. ``along``: the detail's length on it. ``off``: the rest.
+    """
+
+    axis: Float[Tensor, "batch 3 1 1"]
+    along: Float[Tensor, "batch 1 height width"]
+    off: Float[Tensor, "batch 3 height width"]
+
+
+def split_detail(
+    log_ratio: Float[Tensor, "batch 3 height width"],
+    trust: Float[Tensor, "batch 1 height width"],
+    skin: Float[Tensor, "skin_batch 1 height width"],
+    features: Float[Tensor, "feature_batch 1 height width"],
+) -> DetailSplit:
+    """Find a face's line of shading, and take its detail apart there; arguments as of `pigment_detail`."""
+    axis = shading_axis(fine_part(log_ratio, trust), trust * skin)[:, :, None, None]
+    detail = detail_part(log_ratio, trust, features)
+    along = (detail * axis).sum(1, keepdim=True)
+    return DetailSplit(axis, along, detail - axis * along)
+
+
 def pigment_detail(
     log_ratio: Float[Tensor, "batch 3 height width"],
     log_prior: Float[Tensor, "batch 3 height width"],
@@ -63,6 +90,7 @@ def pigment_detail(
     skin: Float[Tensor, "skin_batch 1 height width"],
     features: Float[Tensor, "feature_batch 1 height width"],
     config: PigmentConfig | None = None,
+    shares: Float[Tensor, "batch 2 rows columns"] | None = None,
 ) -> Float[Tensor, "batch 3 height width"]:
     """Return the part of the detail of log(texture / (shading x prior)) that is taken for pigment.
 
@@ -73,12 +101,13 @@ def pigment_detail(
         skin: bare skin, where the line of shading is measured.
         features: brows and lips, 1 inside.
         config: how much counts.
+        shares: how much of skin's detail along the line of shading and off it is pigment, at any resolution (see
+            `pigment_net`); None: by the shares of ``config``. On brows and lips these always count.
     """
     settings = config or PigmentConfig()
-    axis = shading_axis(fine_part(log_ratio, trust), trust * skin)[:, :, None, None]
+    split = split_detail(log_ratio, trust, skin, features)
+    axis, along = split.axis, split.along
     inside, whole = wholly(features), torch.ones_like(trust)
-    detail = detail_part(log_ratio, trust, features)
-    along = (detail * axis).sum(1, keepdim=True)
     own = log_prior - _wide_part(log_prior, whole)
     own_along = (own * axis).sum(1, keepdim=True)
     stock = -own_along.clamp(max=0) * inside
@@ -89,8 +118,16 @@ def pigment_detail(
     # With the darkness of a brow that only the prior has goes its grey.
     gone = torch.minimum(above.clamp(min=0), stock) / stock.clamp(min=1e-3) * _upper_half(inside)
     grey = (own - axis * own_along) * inside * gone
-    hue = _limited_hue(detail - axis * along + grey, trust * skin, inside, settings) - grey
-    return hue + axis * _pigment_along(along, above, stock, inside, settings)
+    hue = _limited_hue(split.off + grey, trust * skin, inside, settings) - grey
+    ruled = hue + axis * _pigment_along(along, above, stock, inside, settings)
+    return ruled if shares is None else torch.lerp(_shared(split, shares), ruled, inside)
+
+
+def _shared(split: DetailSplit, shares: Float[Tensor, "batch 2 rows columns"]) -> Float[Tensor, "batch 3 height width"]:
+    size = (split.along.shape[-2], split.along.shape[-1])
+    if (shares.shape[-2], shares.shape[-1]) != size:
+        shares = torch.nn.functional.interpolate(shares, size=size, mode="bilinear", align_corners=False)
+    return shares[:, :1] * split.along * split.axis + shares[:, 1:] * split.off
 
 
 def _limited_hue(

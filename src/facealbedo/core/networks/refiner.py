@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from facealbedo.core.colour import linear_to_srgb, srgb_to_linear
 from facealbedo.core.networks.paper import PaperNet
 from facealbedo.core.networks.pigment import believed, pigment_detail
+from facealbedo.core.networks.pigment_net import PigmentNet, pigment_channels, pigment_shares
 from facealbedo.core.networks.records import RefinerInput, RefinerOutput
 from facealbedo.core.networks.unet import RefinementUNet
 from facealbedo.core.render.uv import mirror_uv
@@ -219,7 +220,9 @@ def log_ratio(face: RefinerInput, limit: float = 2.0) -> Float[Tensor, "batch 3 
 
 
 def face_pigment(
-    face: RefinerInput, ratio: Float[Tensor, "batch 3 height width"]
+    face: RefinerInput,
+    ratio: Float[Tensor, "batch 3 height width"],
+    shares: Float[Tensor, "batch 2 rows columns"] | None = None,
 ) -> Float[Tensor, "batch 3 height width"]:
     """Return the part of a log ratio that is taken for pigment, the face's own if it has one; constant to gradients."""
     if face.uv_pigment is not None:
@@ -227,13 +230,25 @@ def face_pigment(
     skin, features = face.uv_regions.split((1, 1), dim=1)
     # Its matrix products must not be made in the network's precision.
     with torch.no_grad(), torch.autocast(ratio.device.type, enabled=False):
-        return pigment_detail(ratio, _log(face.prior_albedo), face.observation.uv_visibility, skin, features)
+        return pigment_detail(
+            ratio, _log(face.prior_albedo), face.observation.uv_visibility, skin, features, shares=shares
+        )
 
 
-def with_pigment(face: RefinerInput) -> RefinerInput:
-    """Return the face with its pigment."""
+def with_pigment(face: RefinerInput, shares: Float[Tensor, "batch 2 rows columns"] | None = None) -> RefinerInput:
+    """Return the face with its pigment; ``shares`` as `pigment_detail` takes them."""
     bare = replace(face, uv_pigment=None)
-    return replace(face, uv_pigment=face_pigment(bare, log_ratio(bare)))
+    return replace(face, uv_pigment=face_pigment(bare, log_ratio(bare), shares))
+
+
+def face_shares(net: PigmentNet, face: RefinerInput) -> Float[Tensor, "batch 2 height width"]:
+    """Return what share of a face's detail the network takes for pigment."""
+    skin, features = face.uv_regions.split((1, 1), dim=1)
+    with torch.no_grad(), torch.autocast(face.prior_albedo.device.type, enabled=False):
+        channels = pigment_channels(
+            log_ratio(face), _log(face.prior_albedo), face.observation.uv_visibility, skin, features
+        )
+    return pigment_shares(net, channels)
 
 
 def soft_ceiling(albedo: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

@@ -1,4 +1,4 @@
-"""A refinement without a network that tells pigment from shading by colour: prior x exp(pigment's part of the detail).
+"""A refinement without a network that tells pigment from shading: prior x exp(pigment's part of the detail).
 
 Unlike the quotient it takes no level and no smooth change from the photo along the line of shading, so wrinkles,
 highlights and side light stay out; see `networks.pigment`.
@@ -40,6 +40,7 @@ def separate_albedo(
     skin: Float[Tensor, "skin_batch 1 height width"],
     features: Float[Tensor, "feature_batch 1 height width"],
     config: SeparationConfig | None = None,
+    shares: Float[Tensor, "batch 2 rows columns"] | None = None,
 ) -> Float[Tensor, "batch 3 height width"]:
     """Return complete linear albedo.
 
@@ -50,13 +51,24 @@ def separate_albedo(
         skin: bare skin, where the line of shading is measured.
         features: 1 on brows and lips.
         config: what is believed; the defaults when omitted.
+        shares: what share of skin's detail is pigment, see `pigment_detail`.
     """
     settings = config or SeparationConfig()
     trust = observation.uv_visibility
     ratio = _log(observation.uv_texture) - _log(shading) - _log(prior_albedo)
     ratio = settings.max_log_ratio * torch.tanh(ratio / settings.max_log_ratio)
-    detail = pigment_detail(ratio, _log(prior_albedo), trust, skin, features, settings.pigment)
-    change = _complete(detail, believed(trust), settings)
+    detail = pigment_detail(ratio, _log(prior_albedo), trust, skin, features, settings.pigment, shares)
+    return with_detail(prior_albedo, detail, trust, settings)
+
+
+def with_detail(
+    prior_albedo: Float[Tensor, "batch 3 height width"],
+    detail: Float[Tensor, "batch 3 height width"],
+    trust: Float[Tensor, "batch 1 height width"],
+    config: SeparationConfig | None = None,
+) -> Float[Tensor, "batch 3 height width"]:
+    """Return the prior with a face's pigment (`pigment_detail`), and its mirror image where only that is seen."""
+    change = _complete(detail, believed(trust), config or SeparationConfig())
     return (prior_albedo * change.exp()).clamp(DARKEST_ALBEDO, 1.0)
 
 

@@ -36,7 +36,9 @@ LightFitter = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 ELSEWHERE = 0.2
 LIGHT_FIT_STRIDE = 4
 # More of everything than people have: what is rare must be learned too.
-DETAIL = DetailConfig(freckled=0.35, mole_rate=3.0, blemish_rate=4.0, made_up=0.3, grey_haired=0.2, strength=1.3)
+DETAIL = DetailConfig(
+    freckled=0.35, mole_rate=3.0, blemish_rate=4.0, made_up=0.3, grey_haired=0.2, strength=1.3, patch_rate=4.0
+)
 
 
 @dataclass(frozen=True)

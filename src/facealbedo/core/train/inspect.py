@@ -18,8 +18,8 @@ from facealbedo.core.metrics.leakage import detail_kept, left_right_error, light
 from facealbedo.core.metrics.masks import masked_mean
 from facealbedo.core.networks.pigment import believed
 from facealbedo.core.networks.records import RefinerInput, RefinerOutput
-from facealbedo.core.networks.refiner import Refiner, log_quotient, log_ratio
-from facealbedo.core.refine.separation import separate_albedo
+from facealbedo.core.networks.refiner import Refiner, face_pigment, log_quotient, log_ratio
+from facealbedo.core.refine.separation import with_detail
 from facealbedo.core.train.scene import Scene, Stage, read_atlas
 from facealbedo.core.train.step import render, uv_shading
 from facealbedo.core.types import TensorRecord
@@ -51,7 +51,7 @@ class Gallery:
 
     @torch.no_grad()
     def measure_baselines(self) -> dict[str, dict[str, float]]:
-        """Return the same of the prior alone, of the texture divided by the fit's shading, and of `separate_albedo`."""
+        """Return the same of the prior alone, of the texture divided by the fit's shading, and of the pigment alone."""
         return {
             "prior": self._measure(prior_alone),
             "quotient": self._measure(plain_quotient),
@@ -90,11 +90,11 @@ def plain_quotient(face: RefinerInput) -> RefinerOutput:
 
 
 def separated(face: RefinerInput) -> RefinerOutput:
-    """Tell pigment from shading by colour; what is not pigment is the light's gain, so that the render is the photo."""
-    skin, features = face.uv_regions.split((1, 1), dim=1)
-    albedo = separate_albedo(face.observation, face.fitted_shading(), face.prior_albedo, skin, features)
+    """Take the face's pigment; what is not pigment is the light's gain, so that the render is the photo."""
+    ratio = log_ratio(face)
+    albedo = with_detail(face.prior_albedo, face_pigment(face, ratio), face.observation.uv_visibility)
     found = _with_fitted_light(face, albedo)
-    left = log_ratio(face) - (albedo / face.prior_albedo).log()
+    left = ratio - (albedo / face.prior_albedo).log()
     return replace(found, uv_log_gain=left * believed(face.observation.uv_visibility))
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from facealbedo.core.losses.total import FeatureExtractor
-from facealbedo.core.networks.refiner import Refiner, with_pigment
+from facealbedo.core.networks.refiner import Refiner
 from facealbedo.core.train.batch import CropSource, mirror_batch
 from facealbedo.core.train.checkpoint import checkpoint_to_bytes, restore_checkpoint
 from facealbedo.core.train.config import TrainConfig, TrainingError
@@ -222,7 +222,7 @@ class Sitters:
             made.append((config.n_fabricated, crew.fabricator.make(count, generator)))
         if config.network.architecture == "residual" or config.weights.pigment > 0:
             # Once a scene, when its light is known: network and loss take it, and compile without it.
-            made = [(count, replace(scene, face=with_pigment(scene.face))) for count, scene in made]
+            made = [(count, replace(scene, face=crew.stage.judged(scene.face))) for count, scene in made]
         return made
 
     def _photographed(self, number: int, photos: CropSource, generator: torch.Generator) -> Scene:

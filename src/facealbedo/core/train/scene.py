@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -14,7 +15,9 @@ from facealbedo.core.face_model.model import FaceModel
 from facealbedo.core.geometry.projection import world_to_view
 from facealbedo.core.losses.total import Truth
 from facealbedo.core.networks.pigment import feature_region
+from facealbedo.core.networks.pigment_net import PigmentNet
 from facealbedo.core.networks.records import RefinerInput
+from facealbedo.core.networks.refiner import face_shares, with_pigment
 from facealbedo.core.render.gbuffer import render_gbuffer
 from facealbedo.core.render.rasterize import Rasterizer, get_rasterizer
 from facealbedo.core.render.uv import COSINE_RAMP, GRAZING_COSINE, atlas_texels, bake_region, bake_vertices, unwrap
@@ -54,6 +57,7 @@ class Stage:
     * ``skin_region``: where measures of skin are taken. ``detail_region``: brows and lips; ``feature_region``:
       see `networks.pigment.feature_region`.
     * ``atlas_mask``: the atlas. ``uv_openness``: see `Scene`; 1 outside the atlas.
+    * ``pigment_net``: what tells pigment from shading on skin; None: colour alone does.
     """
 
     model: FaceModel
@@ -66,11 +70,16 @@ class Stage:
     feature_region: Float[Tensor, "1 1 height width"]
     atlas_mask: Float[Tensor, "1 1 height width"]
     uv_openness: Float[Tensor, "1 1 height width"]
+    pigment_net: PigmentNet | None = None
 
     @property
     def device(self) -> torch.device:
         """Where everything is."""
         return self.face_region.device
+
+    def judged(self, face: RefinerInput) -> RefinerInput:
+        """Return a face with its pigment."""
+        return with_pigment(face, None if self.pigment_net is None else face_shares(self.pigment_net, face))
 
 
 def make_stage(
@@ -79,6 +88,7 @@ def make_stage(
     openness: Float[Tensor, "vertex"],
     resolution: int,
     device: torch.device | str,
+    pigment_net: PigmentNet | None = None,
 ) -> Stage:
     """Bring models to the device and bake the masks.
 
@@ -88,6 +98,7 @@ def make_stage(
         openness: share of the sky that each vertex sees (`render.occlusion`).
         resolution: texels a side of the atlas maps.
         device: CPU or CUDA.
+        pigment_net: of the skin's detail; see `Stage`.
     """
     model, prior = model.to(device), prior.to(device)
 
@@ -109,6 +120,7 @@ def make_stage(
         feature_region=feature_region(region("brows"), region("lips")),
         atlas_mask=mask,
         uv_openness=torch.where(mask > 0, (open_sky + open_sky.flip(-1)) / 2, 1.0).clamp(min=0.05),
+        pigment_net=None if pigment_net is None else copy.deepcopy(pigment_net).to(device),
     )
 
 

@@ -72,7 +72,7 @@ def test_skin_is_what_its_chromophores_say(prior: AlbedoPrior) -> None:
 
 
 def test_same_face_at_every_resolution(prior: AlbedoPrior) -> None:
-    config = DetailConfig(freckled=1.0, mole_rate=3.0, made_up=1.0)
+    config = DetailConfig(freckled=1.0, mole_rate=3.0, made_up=1.0, patch_rate=3.0)
     coarse, fine = _draw(prior, 3, 256, config), _draw(prior, 3, 512, config)
     torch.testing.assert_close(coarse.oxygenation, fine.oxygenation)
     mask = prior.field("core_skin", 256) > 0.5
@@ -117,6 +117,21 @@ def test_moles_and_blemishes_are_small_spots(prior: AlbedoPrior) -> None:
     plain, spotted = _plain_and_with(prior, blemish_rate=8.0)
     redder = (spotted.log_chromophores - plain.log_chromophores)[:, 1] > 0.15
     assert 0 < redder.float().mean() < 0.01
+
+
+def test_patches_stain_parts_of_the_face_and_leave_its_tone(prior: AlbedoPrior) -> None:
+    plain, stained = _plain_and_with(prior, patch_rate=6.0)
+    change = stained.log_chromophores - plain.log_chromophores
+    core = prior.field("core_skin", 256)
+    torch.testing.assert_close((change * core).sum((-2, -1)) / core.sum(), torch.zeros(4, 2), atol=1e-5, rtol=0)
+    # What no patch touches has all of one value, which takes their mean back.
+    untouched = change.flatten(2).median(-1).values[..., None, None]
+    touched = ((change - untouched).abs() > 0.1).float().mean((-2, -1))
+    assert (touched.amax(1) > 0.001).all()
+    assert touched.max() < 0.4
+    for channel in range(2):
+        assert (change - untouched)[:, channel].abs().max() > 0.3
+    assert (change - untouched)[:, 0].min() < -0.2  # some are paler
 
 
 def test_lipstick_stays_on_the_lips(prior: AlbedoPrior) -> None:
