@@ -26,6 +26,12 @@ GREY_VARIANCE = 1e-3
 BROW_REACH = 0.03
 # Trust from which a texel's detail is taken whole.
 BELIEVED = 0.4
+# Weight, in the level of the bare skin around, of what is pigment itself.
+BARE_LEAST = 0.02
+# Mean darkness by pigment, over the window of a low pass, from which on skin is that of a beard, natural log.
+HAIR_LOG = 0.1
+# Longest hue of a stain, and of hair.
+HUE_SKIN, HUE_HAIR = 0.3, 0.04
 # Longest detail off the line of shading that counts when measuring how usual it is on a face, natural log.
 LONGEST_HUE = 0.2
 
@@ -110,7 +116,8 @@ def pigment_detail(
     inside, whole = wholly(features), torch.ones_like(trust)
     own = log_prior - _wide_part(log_prior, whole)
     own_along = (own * axis).sum(1, keepdim=True)
-    stock = -own_along.clamp(max=0) * inside
+    darker = -own_along.clamp(max=0)
+    stock = darker * inside
     # A low pass over a brow is darker than the skin around it: what is brighter than that skin is measured from it.
     around = _wide_part(log_ratio, trust * (1 - inside))
     above = ((log_ratio - around) * axis).sum(1, keepdim=True) * (trust > 0.05)
@@ -120,14 +127,37 @@ def pigment_detail(
     grey = (own - axis * own_along) * inside * gone
     hue = _limited_hue(split.off + grey, trust * skin, inside, settings) - grey
     ruled = hue + axis * _pigment_along(along, above, stock, inside, settings)
-    return ruled if shares is None else torch.lerp(_shared(split, shares), ruled, inside)
+    return ruled if shares is None else torch.lerp(_shared(log_ratio, trust, axis, darker, shares), ruled, inside)
 
 
-def _shared(split: DetailSplit, shares: Float[Tensor, "batch 2 rows columns"]) -> Float[Tensor, "batch 3 height width"]:
-    size = (split.along.shape[-2], split.along.shape[-1])
+def _shared(
+    log_ratio: Float[Tensor, "batch 3 height width"],
+    trust: Float[Tensor, "batch 1 height width"],
+    axis: Float[Tensor, "batch 3 1 1"],
+    darker: Float[Tensor, "batch 1 height width"],
+    shares: Float[Tensor, "batch 2 rows columns"],
+) -> Float[Tensor, "batch 3 height width"]:
+    """Return the shares of what differs from the bare skin around.
+
+    Not of the detail itself: its low pass is dark near a beard, and the skin beside it would come out pale. Beside
+    hair nothing is lighter than bare skin, and hair has hardly a hue: there light takes back what is ``darker`` in the
+    prior, no more, and hues are as short as a brow's.
+    """
+    size = (log_ratio.shape[-2], log_ratio.shape[-1])
     if (shares.shape[-2], shares.shape[-1]) != size:
         shares = torch.nn.functional.interpolate(shares, size=size, mode="bilinear", align_corners=False)
-    return shares[:, :1] * split.along * split.axis + shares[:, 1:] * split.off
+    along_share, off_share = shares.split((1, 1), dim=1)
+    bare = trust * (BARE_LEAST + (1 - along_share).square())
+    differs = (log_ratio - coarse_part(log_ratio, bare)) * (trust > 0.05)
+    along = (differs * axis).sum(1, keepdim=True)
+    off, taken = off_share * (differs - along * axis), along_share * along
+    hair = (coarse_part(-taken.clamp(max=0), trust) / HAIR_LOG).clamp(max=1)
+    lighter = taken.clamp(min=0)
+    back = torch.minimum(lighter, darker)
+    taken = taken.clamp(max=0) + back + (lighter - back) * (1 - hair)
+    length = off.square().sum(1, keepdim=True).clamp(min=1e-10).sqrt()
+    longest = torch.lerp(torch.full_like(hair, HUE_SKIN), torch.full_like(hair, HUE_HAIR), hair)
+    return taken * axis + off * (longest * torch.tanh(length / longest) / length)
 
 
 def _limited_hue(
