@@ -26,8 +26,8 @@ GREY_VARIANCE = 1e-3
 BROW_REACH = 0.03
 # Trust from which a texel's detail is taken whole.
 BELIEVED = 0.4
-# Weight, in the level of the bare skin around, of what is pigment itself.
-BARE_LEAST = 0.02
+# How much more bare skin weighs in the level of the skin around than what is pigment itself.
+BARE_SHARE = 50.0
 # Mean darkness by pigment, over the window of a low pass, from which on skin is that of a beard, natural log.
 HAIR_LOG = 0.1
 # Longest hue of a stain, and of hair.
@@ -139,25 +139,37 @@ def _shared(
 ) -> Float[Tensor, "batch 3 height width"]:
     """Return the shares of what differs from the bare skin around.
 
-    Not of the detail itself: its low pass is dark near a beard, and the skin beside it would come out pale. Beside
-    hair nothing is lighter than bare skin, and hair has hardly a hue: there light takes back what is ``darker`` in the
-    prior, no more, and hues are as short as a brow's.
+    Not of the detail itself: its low pass is dark near a beard, and the skin beside it would come out pale.
+
+    Args:
+        log_ratio: as of `pigment_detail`.
+        trust: the same.
+        axis: the line of shading.
+        darker: how much darker the prior is than its own surroundings: hair that only the prior may have.
+        shares: along and off the line of shading.
     """
     size = (log_ratio.shape[-2], log_ratio.shape[-1])
     if (shares.shape[-2], shares.shape[-1]) != size:
         shares = torch.nn.functional.interpolate(shares, size=size, mode="bilinear", align_corners=False)
     along_share, off_share = shares.split((1, 1), dim=1)
-    bare = trust * (BARE_LEAST + (1 - along_share).square())
+    bare = trust * (1 + BARE_SHARE * (1 - along_share).square())
     differs = (log_ratio - coarse_part(log_ratio, bare)) * (trust > 0.05)
     along = (differs * axis).sum(1, keepdim=True)
-    off, taken = off_share * (differs - along * axis), along_share * along
+    taken, off = along_share * along, off_share * (differs - along * axis)
+    # Beside hair nothing is lighter than bare skin, and hair has hardly a hue.
     hair = (coarse_part(-taken.clamp(max=0), trust) / HAIR_LOG).clamp(max=1)
     lighter = taken.clamp(min=0)
-    back = torch.minimum(lighter, darker)
-    taken = taken.clamp(max=0) + back + (lighter - back) * (1 - hair)
+    taken_back = torch.minimum(lighter, darker)
+    taken = taken.clamp(max=0) + taken_back + (lighter - taken_back) * (1 - hair)
+    return taken * axis + _shortened(off, HUE_SKIN + (HUE_HAIR - HUE_SKIN) * hair)
+
+
+def _shortened(
+    off: Float[Tensor, "batch 3 height width"], longest: Float[Tensor, "batch 1 rows columns"]
+) -> Float[Tensor, "batch 3 height width"]:
+    """Softly limit the length of log colours."""
     length = off.square().sum(1, keepdim=True).clamp(min=1e-10).sqrt()
-    longest = torch.lerp(torch.full_like(hair, HUE_SKIN), torch.full_like(hair, HUE_HAIR), hair)
-    return taken * axis + off * (longest * torch.tanh(length / longest) / length)
+    return off * (longest * torch.tanh(length / longest) / length)
 
 
 def _limited_hue(
@@ -170,8 +182,7 @@ def _limited_hue(
     on_skin = settings.hue_skin + settings.hue_clear * torch.exp(-((usual / settings.hue_usual) ** 2))
     brows = torch.full_like(on_skin, settings.hue_brows)
     on_features = torch.lerp(on_skin.clamp(min=settings.hue_lips), brows, _upper_half(off))
-    longest = on_skin + (on_features - on_skin) * features
-    return off * (longest * torch.tanh(length / longest) / length)
+    return _shortened(off, on_skin + (on_features - on_skin) * features)
 
 
 def _upper_half(like: Tensor) -> Float[Tensor, "height 1"]:
@@ -241,11 +252,11 @@ def fine_part(values: Float[Tensor, "batch 3 height width"], trust: Float[Tensor
 
 
 def coarse_part(
-    values: Float[Tensor, "batch 3 height width"],
+    values: Float[Tensor, "batch channel height width"],
     trust: Float[Tensor, "batch 1 height width"],
     share: float = DETAIL_SHARE,
     low_pass_px: int = LOW_PASS_PX,
-) -> Float[Tensor, "batch 3 height width"]:
+) -> Float[Tensor, "batch channel height width"]:
     """Return the low pass of values over trusted texels; maps larger than ``low_pass_px`` are filtered at that size."""
     factor = max(values.shape[-1] // low_pass_px, 1)
     weighted, weight = values * trust, trust

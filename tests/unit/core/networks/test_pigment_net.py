@@ -22,15 +22,42 @@ def maps(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch
     return ratio, torch.full((2, 3, S, S), -1.2), torch.ones(2, 1, S, S), 1 - features, features
 
 
-def test_shares_of_one_pass_all_detail_of_skin_and_shares_of_nought_none() -> None:
+def test_shares_of_nought_pass_nothing_of_skin_and_brows_go_by_colour() -> None:
     ratio, prior, trust, skin, features = maps()
-    every, none = (pigment_detail(*maps(), shares=torch.full((2, 2, S, S), share)) for share in (1.0, 0.0))
     on_skin = (skin > 0.5).expand(2, 3, S, S)
-    torch.testing.assert_close(every[on_skin], detail_part(ratio, trust, features)[on_skin], atol=1e-6, rtol=0)
-    assert none[on_skin].abs().max() == 0
     by_colour = pigment_detail(ratio, prior, trust, skin, features)
-    for found in (every, none):
+    for share in (0.0, 1.0):
+        found = pigment_detail(*maps(), shares=torch.full((2, 2, S, S), share))
         torch.testing.assert_close(found[~on_skin], by_colour[~on_skin])
+        assert (found[on_skin].abs().max() == 0) == (share == 0)
+
+
+def test_shares_of_one_pass_short_dark_detail_as_it_is() -> None:
+    """Little of it, so that it is no hair, and grey, so that there is no hue to shorten."""
+    spots = torch.zeros(1, 1, S, S)
+    spots[..., 8::16, 8::16] = -0.1
+    ratio, ones, none = spots.expand(1, 3, S, S), torch.ones(1, 1, S, S), torch.zeros(1, 1, S, S)
+    found = pigment_detail(ratio, 0 * ratio, ones, ones, none, shares=torch.ones(1, 2, S, S))
+    expected = detail_part(ratio, ones, none).clamp(max=0)
+    torch.testing.assert_close(found.clamp(max=0), expected, atol=1e-4, rtol=0)
+
+
+def test_skin_beside_a_beard_stays_and_the_beard_has_most_of_its_depth() -> None:
+    beard = torch.zeros(1, 1, 256, 256)
+    beard[..., 150:170, 80:176] = 1
+    highlight = torch.zeros(1, 1, 256, 256)
+    highlight[..., 172:176, 120:130] = 0.5
+    ones = torch.ones(1, 1, 256, 256)
+    ratio = (highlight - 0.8 * beard).expand(1, 3, -1, -1)
+    shares = torch.maximum(beard, (highlight > 0).float()).expand(1, 2, -1, -1)
+    found = pigment_detail(ratio, 0 * ratio, ones, ones, 0 * ones, shares=shares)[:, :1]
+    assert found[beard > 0].max() < -0.55
+    assert found[beard > 0].min() < -0.75
+    assert found[(beard == 0) & (highlight == 0)].abs().max() < 1e-6
+    assert found[highlight > 0].max() < 0.1
+    # Far from hair something may be lighter: a patch without melanin.
+    alone = pigment_detail(highlight.expand(1, 3, -1, -1), 0 * ratio, ones, ones, 0 * ones, shares=shares)[:, :1]
+    assert alone[highlight > 0].min() > 0.45
 
 
 def test_coarse_shares_are_enlarged() -> None:
