@@ -111,6 +111,8 @@ def photo_measures(stage: Stage, scene: Scene, refined: RefinerOutput) -> dict[s
     * ``leakage``: |correlation of log albedo with the fit's log shading on smooth normals| on seen skin; no skin is
       even, so that true albedo has some, too. ``leakage_signed``: the correlation; its mean over faces is 0 where no
       light stays.
+    * ``leakage_elsewhere``: |correlation| with the light of another face of the batch, where both are seen: what has
+      nothing to do with this photo's light (people are mostly lit from above, and foreheads are lighter than chins).
     * ``light_kept``: slope of log albedo on that log shading: the part of the light that stayed.
     * ``left_right``: difference of the blurred halves, 0-255.
     * ``skin_detail``, ``feature_detail``: of the photo's fine detail on skin, and on brows and lips, kept; slopes.
@@ -128,12 +130,20 @@ def photo_measures(stage: Stage, scene: Scene, refined: RefinerOutput) -> dict[s
         "ssim": masked_ssim(result, scene.photo_srgb, safe[0]),
         "leakage": light_correlation(albedo, light, safe[1]).abs(),
         "leakage_signed": light_correlation(albedo, light, safe[1]),
+        "leakage_elsewhere": _elsewhere(albedo, light, safe[1]),
         "light_kept": light_kept(albedo, light, safe[1]),
         "left_right": _left_right(albedo, safe[1]),
         "skin_detail": detail_kept(albedo, texture, safe[1]),
         "feature_detail": detail_kept(albedo, texture, safe[2]),
     }
     return {name: torch.where(enough, values, torch.nan) for name, values in measures.items()}
+
+
+def _elsewhere(albedo: Tensor, light: Tensor, mask: Tensor) -> Float[Tensor, "face"]:
+    """|Correlation| of each log albedo with the next face's log shading; NaN for a face by itself or apart from it."""
+    both = mask * mask.roll(1, 0)
+    found = light_correlation(albedo, light.roll(1, 0), both).abs()
+    return torch.where((both.sum((1, 2, 3)) > 0.5 * mask.sum((1, 2, 3))) & (len(albedo) > 1), found, torch.nan)
 
 
 def truth_measures(stage: Stage, scene: Scene, refined: RefinerOutput) -> dict[str, Float[Tensor, "face"]]:

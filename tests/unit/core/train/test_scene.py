@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -10,6 +11,7 @@ from facealbedo.core.lighting.sh import shading
 from facealbedo.core.networks.records import RefinerOutput
 from facealbedo.core.render.sampling import sample_uv
 from facealbedo.core.train.batch import mirror_batch
+from facealbedo.core.train.inspect import photo_measures, separated
 from facealbedo.core.train.lamp import facing, lamp_diffuse, lamp_visibility
 from facealbedo.core.train.scene import concatenate, make_scene, read_atlas
 from facealbedo.core.train.step import enlarge, render
@@ -109,3 +111,22 @@ def test_lamp_shading_is_the_cosine():
     normals = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.6, 0.8], [0.0, 0.0, -1.0]]).T[None, :, None, :]
     found = lamp_diffuse(normals, torch.tensor([[0.0, 0.0, 1.0]]))
     torch.testing.assert_close(found.flatten(), torch.tensor([1.0, 0.8, 0.0]))
+
+
+def test_light_of_another_face_is_told_from_a_faces_own(stage):
+    """An albedo with a face's own light in it correlates with that light, not with the next face's."""
+    scene = make_scene(stage, make_batch(stage, 4, seed=11))
+    generator = torch.Generator().manual_seed(12)
+    turned = torch.randn(4, 3, 9, generator=generator).mean(1, keepdim=True).expand(4, 3, 9) * 0.25
+    light = turned.clone()
+    light[:, :, 0] = 3.0
+    face = dataclasses.replace(scene.face, sh_radiance=light)
+    scene = dataclasses.replace(scene, face=face)
+    baked = 0.3 * shading(light, face.observation.uv_normal_view)
+    refined = dataclasses.replace(separated(stage.judged(face)), uv_albedo=baked.clamp(min=1e-3))
+    found = photo_measures(stage, scene, refined)
+    assert found["leakage"].min() > 0.999
+    assert found["leakage_elsewhere"].max() < 0.98
+    assert found["leakage_elsewhere"].mean() < 0.8
+    alone = photo_measures(stage, scene[:1], refined[:1])
+    assert alone["leakage_elsewhere"].isnan().all()
