@@ -52,8 +52,8 @@ def test_every_dataset_has_a_catalog_entry_and_every_node_a_name(registered: dic
 
 def test_parameters_in_yaml_are_the_models_defaults() -> None:
     """Whoever reads either sees the same values."""
-    from facealbedo.params.reconstruct import ReconstructParams
     from facealbedo.params.pigment import PigmentParams
+    from facealbedo.params.reconstruct import ReconstructParams
     from facealbedo.params.tone import ToneParams
 
     loader = OmegaConfigLoader(str(REPOSITORY / "conf"), base_env="base", default_run_env="local")
