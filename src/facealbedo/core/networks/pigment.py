@@ -157,11 +157,19 @@ def _shared(
     along = (differs * axis).sum(1, keepdim=True)
     taken, off = along_share * along, off_share * (differs - along * axis)
     # Beside hair nothing is lighter than bare skin, and hair has hardly a hue.
-    hair = (coarse_part(-taken.clamp(max=0), trust) / HAIR_LOG).clamp(max=1)
+    hair = hairiness(taken, trust)
     lighter = taken.clamp(min=0)
     taken_back = torch.minimum(lighter, darker)
     taken = taken.clamp(max=0) + taken_back + (lighter - taken_back) * (1 - hair)
     return taken * axis + _shortened(off, HUE_SKIN + (HUE_HAIR - HUE_SKIN) * hair)
+
+
+def hairiness(
+    log_pigment: Float[Tensor, "batch channel height width"], trust: Float[Tensor, "batch 1 height width"]
+) -> Float[Tensor, "batch 1 height width"]:
+    """Return in [0, 1] whether pigment of skin is a beard's: much of it is dark. Moles and freckles are little."""
+    dark = -log_pigment.mean(1, keepdim=True).clamp(max=0)
+    return (coarse_part(dark, trust) / HAIR_LOG).clamp(max=1)
 
 
 def _shortened(

@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from facealbedo.core.networks.pigment import believed
+from facealbedo.core.networks.pigment import believed, hairiness, wholly
 from facealbedo.core.networks.records import RefinerInput, RefinerOutput
 from facealbedo.core.networks.refiner import Refiner, face_pigment, log_ratio, soft_ceiling
+from facealbedo.core.render.uv import mirror_uv
 from facealbedo.core.types import TensorRecord
 
 NETWORK_PX = 256
@@ -52,7 +53,7 @@ def refine_with_network(refiner: Refiner, small: RefinerInput, full: RefinerInpu
     smooth = residual - _taken(small, limit, found.detail_gates)
     size = (full.prior_albedo.shape[-2], full.prior_albedo.shape[-1])
     gates = torch.minimum(_enlarged(found.detail_gates, size), believed(full.observation.uv_visibility))
-    detail = _taken(full, limit, gates)
+    detail = _taken(full, limit, gates) + _beard_of_other_side(full, limit, gates)
     albedo = soft_ceiling(full.prior_albedo * (_enlarged(smooth, size) + detail).exp()).clamp(min=DARKEST_ALBEDO)
     confidence = torch.exp(-torch.exp(0.5 * found.log_variance))
     return RefinedFace(albedo, _light_with_gain(found), confidence)
@@ -63,6 +64,14 @@ def _taken(face: RefinerInput, limit: float, gates: Float[Tensor, "batch 2 heigh
     ratio = log_ratio(face, limit)
     pigment = face_pigment(face, ratio)
     return gates[:, :1] * pigment + gates[:, 1:] * (ratio - pigment)
+
+
+def _beard_of_other_side(face: RefinerInput, limit: float, gates: Float[Tensor, "batch 2 height width"]) -> Tensor:
+    """Return for texels that are not seen what beard the other side has there: beards are symmetric, moles are not."""
+    trust, features = face.observation.uv_visibility, face.uv_regions[:, 1:]
+    pigment = face_pigment(face, log_ratio(face, limit)) * (1 - wholly(features))
+    beard = gates[:, :1] * pigment * hairiness(pigment, trust)
+    return mirror_uv(beard) * (1 - believed(trust))
 
 
 def _light_with_gain(found: RefinerOutput) -> Float[Tensor, "batch 27 rows columns"]:

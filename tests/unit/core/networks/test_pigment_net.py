@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 
 from facealbedo.assets.pigment import load_pigment_net
-from facealbedo.core.networks.pigment import detail_part, pigment_detail
+from facealbedo.core.networks.pigment import detail_part, hairiness, pigment_detail
 from facealbedo.core.networks.pigment_net import PigmentNet, PigmentNetError, pigment_channels, pigment_shares
 
 S = 64
@@ -58,6 +58,16 @@ def test_skin_beside_a_beard_stays_and_the_beard_has_most_of_its_depth() -> None
     # Far from hair something may be lighter: a patch without melanin.
     alone = pigment_detail(highlight.expand(1, 3, -1, -1), 0 * ratio, ones, ones, 0 * ones, shares=shares)[:, :1]
     assert alone[highlight > 0].min() > 0.45
+
+
+def test_a_beard_is_hair_and_a_mole_is_not() -> None:
+    pigment, ones = torch.zeros(1, 3, 256, 256), torch.ones(1, 1, 256, 256)
+    pigment[..., 150:200, 60:196] = -0.6
+    pigment[..., 60:62, 60:63] = -1.0
+    found = hairiness(pigment, ones)[0, 0]
+    assert found[165:185, 80:176].min() == 1
+    assert found[:100].max() < 0.5
+    assert hairiness(-pigment, ones).max() == 0
 
 
 def test_coarse_shares_are_enlarged() -> None:
