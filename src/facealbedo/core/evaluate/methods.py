@@ -58,10 +58,9 @@ class FittedFace(TensorRecord):
         return openness_shading(self.lighting, self.observation.uv_normal_view, self.openness)
 
     def refiner_input(self) -> RefinerInput:
-        """Return the face as a network gets it, with its pigment."""
+        """Return the face as a network gets it, without its pigment."""
         regions = torch.cat([self.skin, self.features], dim=1)
-        bare = RefinerInput(self.trusted(), self.prior_albedo, self.lighting.sh_radiance, self.openness, regions)
-        return with_pigment(bare, self.uv_shares)
+        return RefinerInput(self.trusted(), self.prior_albedo, self.lighting.sh_radiance, self.openness, regions)
 
     def judged(self, net: PigmentNet) -> FittedFace:
         """Return the face with its shares of pigment."""
@@ -160,7 +159,7 @@ def refine_with(refiner: Refiner, face: FittedFace) -> Separation:
     size = face.prior_albedo.shape[-1]
     if size != NETWORK_PX:
         raise EvaluationError(f"networks are measured on maps of {NETWORK_PX} texels a side, got {size}")
-    inputs = face.refiner_input()
+    inputs = with_pigment(face.refiner_input(), face.uv_shares)
     found = refine_with_network(refiner, inputs, inputs)
     light = F.interpolate(found.uv_illumination, size=(size, size), mode="bilinear", align_corners=False)
     albedo = complete_lips(found.uv_albedo, face.prior_albedo, inputs.observation.uv_visibility, face.lips)

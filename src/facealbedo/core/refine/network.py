@@ -50,26 +50,31 @@ def refine_with_network(refiner: Refiner, small: RefinerInput, full: RefinerInpu
     found = refiner(small)
     limit = getattr(refiner, "max_log_ratio", 1.0)
     residual = found.uv_albedo.log() - small.prior_albedo.log()
-    smooth = residual - _taken(small, limit, found.detail_gates)
+    smooth = residual - _taken(*_detail(small, limit), found.detail_gates)
     size = (full.prior_albedo.shape[-2], full.prior_albedo.shape[-1])
     gates = torch.minimum(_enlarged(found.detail_gates, size), believed(full.observation.uv_visibility))
-    detail = _taken(full, limit, gates) + _beard_of_other_side(full, limit, gates)
+    ratio, pigment = _detail(full, limit)
+    detail = _taken(ratio, pigment, gates) + _beard_of_other_side(full, pigment, gates)
     albedo = soft_ceiling(full.prior_albedo * (_enlarged(smooth, size) + detail).exp()).clamp(min=DARKEST_ALBEDO)
     confidence = torch.exp(-torch.exp(0.5 * found.log_variance))
     return RefinedFace(albedo, _light_with_gain(found), confidence)
 
 
-def _taken(face: RefinerInput, limit: float, gates: Float[Tensor, "batch 2 height width"]) -> Tensor:
-    """Return what the gates let into the albedo."""
+def _detail(face: RefinerInput, limit: float) -> tuple[Tensor, Tensor]:
+    """Return the log ratio of a face and its pigment."""
     ratio = log_ratio(face, limit)
-    pigment = face_pigment(face, ratio)
+    return ratio, face_pigment(face, ratio)
+
+
+def _taken(ratio: Tensor, pigment: Tensor, gates: Float[Tensor, "batch 2 height width"]) -> Tensor:
+    """Return what the gates let into the albedo."""
     return gates[:, :1] * pigment + gates[:, 1:] * (ratio - pigment)
 
 
-def _beard_of_other_side(face: RefinerInput, limit: float, gates: Float[Tensor, "batch 2 height width"]) -> Tensor:
+def _beard_of_other_side(face: RefinerInput, pigment: Tensor, gates: Float[Tensor, "batch 2 height width"]) -> Tensor:
     """Return for texels that are not seen what beard the other side has there: beards are symmetric, moles are not."""
     trust, features = face.observation.uv_visibility, face.uv_regions[:, 1:]
-    pigment = face_pigment(face, log_ratio(face, limit)) * (1 - wholly(features))
+    pigment = pigment * (1 - wholly(features))
     beard = gates[:, :1] * pigment * hairiness(pigment, trust)
     return mirror_uv(beard) * (1 - believed(trust))
 

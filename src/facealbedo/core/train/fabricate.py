@@ -25,6 +25,7 @@ from facealbedo.core.lighting.sh import rotate_sh
 from facealbedo.core.losses.total import Truth
 from facealbedo.core.render.gbuffer import render_gbuffer, unit
 from facealbedo.core.train.batch import CropBatch
+from facealbedo.core.train.blur import blur_each
 from facealbedo.core.train.illuminate import LitFace, illuminator
 from facealbedo.core.train.lamp import lamp_visibility
 from facealbedo.core.train.scene import Scene, Stage, make_scene, read_atlas
@@ -280,15 +281,7 @@ class FaceFabricator:
 
     def _camera(self, draw: Draw, image: Tensor) -> Tensor:
         """Blur and noise."""
-        sigma = (self.config.blur_px * draw.uniform() + 0.15)[:, None]
-        offsets = torch.arange(-3, 4, device=draw.device)
-        kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
-        kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(3, 0)
-        stack = image.reshape(1, -1, *image.shape[2:])
-        for shape, pad in (((-1, 1, 1, 7), (3, 3, 0, 0)), ((-1, 1, 7, 1), (0, 0, 3, 3))):
-            padded = torch.nn.functional.pad(stack, pad, mode="replicate")
-            stack = torch.nn.functional.conv2d(padded, kernel.reshape(shape), groups=kernel.shape[0])
-        blurred = stack.reshape(image.shape)
+        blurred = blur_each(image, self.config.blur_px * draw.uniform() + 0.15, radius=3)
         level = self.config.noise * draw.uniform(1)[..., None, None]
         grain = draw.normal(*image.shape[1:])
         return blurred + level * grain * (0.1 + blurred).sqrt()

@@ -7,7 +7,6 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -15,10 +14,12 @@ from facealbedo.core.losses.masked import charbonnier, masked_mean
 from facealbedo.core.networks.pigment import DetailSplit, detail_part, pigment_detail, split_detail, wholly
 from facealbedo.core.networks.pigment_net import PigmentNet, pigment_channels, pigment_shares
 from facealbedo.core.networks.refiner import log_ratio
+from facealbedo.core.train.blur import blur_each
 from facealbedo.core.train.config import TrainingError
 from facealbedo.core.train.fabricate import FaceFabricator
 from facealbedo.core.train.sampler import mixed_seed
 from facealbedo.core.train.scene import Scene
+from facealbedo.core.train.state import warm_decay
 from facealbedo.core.types import TensorRecord
 
 # The loss is quadratic below this, natural log.
@@ -77,7 +78,7 @@ class Lesson(TensorRecord):
 
     * ``channels``: what the network sees. ``split``: the detail that it divides.
     * ``pigment``: detail of log(true albedo / prior). ``shading``: all other detail.
-    * ``weight``: trusted bare skin. ``ruled``: what colour alone takes for pigment.
+    * ``weight``: trusted bare skin.
     """
 
     channels: Float[Tensor, "batch channel height width"]
@@ -85,7 +86,18 @@ class Lesson(TensorRecord):
     pigment: Float[Tensor, "batch 3 height width"]
     shading: Float[Tensor, "batch 3 height width"]
     weight: Float[Tensor, "batch 1 height width"]
-    ruled: Float[Tensor, "batch 3 height width"]
+
+
+@dataclass(frozen=True)
+class Developed(TensorRecord):
+    """Fabricated faces as a camera would store them: log ratio, the pigment in it, and what `pigment_detail` takes."""
+
+    log_ratio: Float[Tensor, "batch 3 height width"]
+    log_pigment: Float[Tensor, "batch 3 height width"]
+    log_prior: Float[Tensor, "batch 3 height width"]
+    trust: Float[Tensor, "batch 1 height width"]
+    skin: Float[Tensor, "batch 1 height width"]
+    features: Float[Tensor, "batch 1 height width"]
 
 
 def train_pigment_net(fabricator: FaceFabricator, config: PigmentTrainingConfig) -> PigmentNet:
@@ -107,7 +119,7 @@ def train_pigment_net(fabricator: FaceFabricator, config: PigmentTrainingConfig)
         place = step % config.block
         if place == 0 or lesson is None:
             scene = fabricator.make(config.batch_size * config.block, generator)
-            lesson = make_lesson(scene, fabricator.stage.atlas_mask, config.development, generator)
+            lesson = make_lesson(develop(scene, config.development, generator), fabricator.stage.atlas_mask)
         part = lesson[place * config.batch_size : (place + 1) * config.batch_size]
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate * _pace(step, config.steps)
@@ -118,13 +130,8 @@ def train_pigment_net(fabricator: FaceFabricator, config: PigmentTrainingConfig)
     return average.eval()
 
 
-def make_lesson(
-    scene: Scene,
-    atlas_mask: Float[Tensor, "1 1 height width"],
-    development: DevelopmentConfig | None,
-    generator: torch.Generator,
-) -> Lesson:
-    """Return what fabricated faces teach; None develops nothing.
+def develop(scene: Scene, development: DevelopmentConfig | None, generator: torch.Generator) -> Developed:
+    """Return fabricated faces with the colours of stored photos; None leaves them as they were rendered.
 
     Raises:
         ValueError: faces without known albedo.
@@ -136,15 +143,19 @@ def make_lesson(
     pigment, ratio = scene.truth.uv_albedo.clamp(min=_DARKEST).log() - log_prior, log_ratio(face)
     if development is not None:
         pigment, ratio = _developed(pigment, ratio - pigment, development, generator)
-    trust = face.observation.uv_visibility
-    skin, features = face.uv_regions.split((1, 1), dim=1)
+    skin, features = (region.expand(len(ratio), -1, -1, -1) for region in face.uv_regions.split((1, 1), dim=1))
+    return Developed(ratio, pigment, log_prior, face.observation.uv_visibility, skin, features)
+
+
+def make_lesson(photo: Developed, atlas_mask: Float[Tensor, "1 1 height width"]) -> Lesson:
+    """Return what faces teach."""
+    ratio, trust, skin, features = photo.log_ratio, photo.trust, photo.skin, photo.features
     return Lesson(
-        channels=pigment_channels(ratio, log_prior, trust, skin, features),
+        channels=pigment_channels(ratio, photo.log_prior, trust, skin, features),
         split=split_detail(ratio, trust, skin, features),
-        pigment=detail_part(pigment, trust, features),
-        shading=detail_part(ratio - pigment, trust, features),
+        pigment=detail_part(photo.log_pigment, trust, features),
+        shading=detail_part(ratio - photo.log_pigment, trust, features),
         weight=trust * skin * (1 - wholly(features)) * atlas_mask,
-        ruled=pigment_detail(ratio, log_prior, trust, skin, features),
     )
 
 
@@ -158,17 +169,25 @@ def measure_pigment_net(net: PigmentNet, fabricator: FaceFabricator, faces: int,
     """Measure on new faces, developed as in training.
 
     Returns:
-        For the network and for colour alone: ``error``: root of the mean squared difference from the true pigment on
-        trusted skin, natural log; ``pigment_kept`` and ``shading_kept``: slopes of what is passed on the true pigment
-        and on the shading, fitted together. ``nothing.error``: of passing nothing.
+        For the network's shares (``network``), for what refinement makes of them (``refinement``: `pigment_detail`) and
+        for colour alone (``colour``): ``error``: root of the mean squared difference from the true pigment on trusted
+        skin, natural log; ``pigment_kept`` and ``shading_kept``: slopes of what is passed on the true pigment and on
+        the shading, fitted together. ``nothing.error``: of passing nothing. All of it on detail.
     """
     generator = torch.Generator(fabricator.stage.device).manual_seed(seed)
     sums: dict[str, list[Tensor]] = {}
     for start in range(0, faces, 16):
         scene = fabricator.make(min(16, faces - start), generator)
-        lesson = make_lesson(scene, fabricator.stage.atlas_mask, DevelopmentConfig(), generator)
-        found = {"network": passed(lesson.split, pigment_shares(net, lesson.channels)), "colour": lesson.ruled}
-        for name, values in {**found, "nothing": torch.zeros_like(lesson.pigment)}.items():
+        photo = develop(scene, DevelopmentConfig(), generator)
+        lesson = make_lesson(photo, fabricator.stage.atlas_mask)
+        shares = pigment_shares(net, lesson.channels)
+        found = {
+            "network": passed(lesson.split, shares),
+            "refinement": _detail_of(photo, shares),
+            "colour": _detail_of(photo, None),
+            "nothing": torch.zeros_like(lesson.pigment),
+        }
+        for name, values in found.items():
             sums.setdefault(name, []).append(_products(values, lesson))
     measures: dict[str, float] = {}
     for name, parts in sums.items():
@@ -179,6 +198,12 @@ def measure_pigment_net(net: PigmentNet, fabricator: FaceFabricator, faces: int,
             measures[f"{name}.pigment_kept"] = (vp * ss - vs * ps) / determinant
             measures[f"{name}.shading_kept"] = (vs * pp - vp * ps) / determinant
     return measures
+
+
+def _detail_of(photo: Developed, shares: Tensor | None) -> Float[Tensor, "batch 3 height width"]:
+    """Return the detail of what refinement takes for pigment."""
+    arguments = (photo.log_ratio, photo.log_prior, photo.trust, photo.skin, photo.features)
+    return detail_part(pigment_detail(*arguments, shares=shares), photo.trust, photo.features)
 
 
 def _products(values: Tensor, lesson: Lesson) -> Float[Tensor, "7"]:
@@ -211,7 +236,7 @@ def _pace(step: int, steps: int) -> float:
 
 @torch.no_grad()
 def _follow(average: PigmentNet, net: PigmentNet, step: int) -> None:
-    decay = min(AVERAGE_DECAY, (1 + step) / (10 + step))
+    decay = warm_decay(AVERAGE_DECAY, step)
     torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), 1 - decay)
 
 
@@ -232,16 +257,7 @@ def _developed(
     soft = config.blur * uniform() * (uniform() < config.blurred)
     photo = pigment + shading
     grey = photo.mean(1, keepdim=True)
-    return _blurred(pigment, _ASKED_BLUR * soft), _blurred(grey, soft) + _blurred(photo - grey, hue_blur)
-
-
-def _blurred(values: Float[Tensor, "batch channel height width"], sigma: Float[Tensor, "batch"]) -> Tensor:
-    """Blur each face by a Gaussian of its own, texels."""
-    offsets = torch.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1, device=values.device)
-    kernel = torch.exp(-0.5 * (offsets / sigma.clamp(min=0.05)[:, None]) ** 2)
-    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(values.shape[1], 0)
-    stack = values.reshape(1, -1, *values.shape[2:])
-    pad = _BLUR_RADIUS
-    rows = F.conv2d(F.pad(stack, (0, 0, pad, pad), mode="replicate"), kernel[:, None, :, None], groups=len(kernel))
-    both = F.conv2d(F.pad(rows, (pad, pad, 0, 0), mode="replicate"), kernel[:, None, None, :], groups=len(kernel))
-    return both.reshape(values.shape)
+    return (
+        blur_each(pigment, _ASKED_BLUR * soft, _BLUR_RADIUS),
+        blur_each(grey, soft, _BLUR_RADIUS) + blur_each(photo - grey, hue_blur, _BLUR_RADIUS),
+    )

@@ -54,14 +54,18 @@ def fresh_state(config: TrainConfig, device: torch.device, synchronise_norms: bo
     return TrainState(refiner.train(), average, optimizer)
 
 
+def warm_decay(decay: float, step: int) -> float:
+    """Return the decay of a running mean at a step: smaller early on, so that the mean forgets the random start."""
+    return min(decay, (1 + step) / (10 + step))
+
+
 @torch.no_grad()
 def update_average(state: TrainState, decay: float) -> None:
     """Move the running mean towards the weights and the norms' statistics.
 
-    Early on the decay is smaller, so that the mean forgets the random start. After a bad step the statistics may hold
-    NaN; nothing of that is ever saved, because the run stops first (`guard`).
+    After a bad step the statistics may hold NaN; nothing of that is ever saved, because the run stops first (`guard`).
     """
-    warm = min(decay, (1 + state.step) / (10 + state.step))
+    warm = warm_decay(decay, state.step)
     means, values, counts = state.tensors()
     torch._foreach_lerp_(means, values, 1 - warm)
     for mean, value in counts:

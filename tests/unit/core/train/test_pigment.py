@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import cv2
 import pytest
 import torch
 
 from facealbedo.core.networks.pigment_net import PigmentNet
+from facealbedo.core.train.blur import blur_each
 from facealbedo.core.train.pigment import (
     DevelopmentConfig,
     PigmentTrainingConfig,
+    develop,
     make_lesson,
     measure_pigment_net,
     passed,
@@ -39,25 +44,33 @@ def constant(along: float, off: float) -> PigmentNet:
 
 def test_pigment_and_shading_are_all_of_the_detail(fabricator, scene):
     for development in (None, DevelopmentConfig()):
-        lesson = make_lesson(scene, fabricator.stage.atlas_mask, development, torch.Generator().manual_seed(3))
+        photo = develop(scene, development, torch.Generator().manual_seed(3))
+        lesson = make_lesson(photo, fabricator.stage.atlas_mask)
         everything = passed(lesson.split, torch.ones(4, 2, SIZE, SIZE))
         torch.testing.assert_close(everything, lesson.pigment + lesson.shading, atol=2e-5, rtol=0)
 
 
 def test_undeveloped_faces_keep_their_true_pigment(fabricator, scene):
     plain = DevelopmentConfig(coloured=0.0, chroma_blurred=0.0, blurred=0.0)
-    lessons = [
-        make_lesson(scene, fabricator.stage.atlas_mask, development, torch.Generator().manual_seed(3))
-        for development in (None, plain)
-    ]
-    torch.testing.assert_close(lessons[0].pigment, lessons[1].pigment, atol=1e-5, rtol=0)
-    torch.testing.assert_close(lessons[0].channels, lessons[1].channels, atol=1e-3, rtol=0)
+    photos = [develop(scene, development, torch.Generator().manual_seed(3)) for development in (None, plain)]
+    torch.testing.assert_close(photos[0].log_pigment, photos[1].log_pigment, atol=1e-5, rtol=0)
+    torch.testing.assert_close(photos[0].log_ratio, photos[1].log_ratio, atol=1e-5, rtol=0)
 
 
-def test_faces_without_truth_teach_nothing(fabricator, scene):
-    bare = type(scene)(**{**vars(scene), "truth": None})
+def test_faces_without_truth_teach_nothing(scene):
     with pytest.raises(ValueError, match="known"):
-        make_lesson(bare, fabricator.stage.atlas_mask, None, torch.Generator())
+        develop(dataclasses.replace(scene, truth=None), None, torch.Generator())
+
+
+def test_each_picture_has_its_own_blur():
+    """Against OpenCV, away from the border."""
+    values = torch.rand(3, 2, 32, 32, generator=torch.Generator().manual_seed(1))
+    found = blur_each(values, torch.tensor([0.3, 0.8, 1.2]), radius=4)
+    for entry, sigma in enumerate((0.3, 0.8, 1.2)):
+        expected = cv2.GaussianBlur(values[entry].permute(1, 2, 0).numpy(), (9, 9), sigma)
+        torch.testing.assert_close(
+            found[entry].permute(1, 2, 0)[4:-4, 4:-4], torch.from_numpy(expected)[4:-4, 4:-4], atol=1e-5, rtol=0
+        )
 
 
 def test_passing_everything_keeps_all_pigment_and_all_shading(fabricator):
