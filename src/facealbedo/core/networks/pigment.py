@@ -26,19 +26,15 @@ GREY_VARIANCE = 1e-3
 BROW_REACH = 0.03
 # Trust from which a texel's detail is taken whole.
 BELIEVED = 0.4
-# How much more bare skin weighs in the level of the skin around than what is pigment itself.
-BARE_SHARE = 50.0
 # Mean darkness by pigment, over the window of a low pass, from which on skin is that of a beard, natural log.
 HAIR_LOG = 0.1
-# Longest hue of a stain, and of hair.
-HUE_SKIN, HUE_HAIR = 0.3, 0.04
 # Longest detail off the line of shading that counts when measuring how usual it is on a face, natural log.
 LONGEST_HUE = 0.2
 
 
 @dataclass(frozen=True)
 class PigmentConfig:
-    """How much of a photo's detail counts as pigment where nothing was learned about it.
+    """How much of a photo's detail counts as pigment: where nothing was learned about it, and how far beside shares.
 
     Detail along the line of shading is counted in part: hair, stubble and pores lie on it, too. Darker detail on skin
     may be a pore or a wrinkle, on brows and lips it is hair and seams; brighter detail is nearly always a highlight,
@@ -51,7 +47,9 @@ class PigmentConfig:
         darker_skin, darker_features, brighter: shares of detail along the line.
         hue_skin: longest off the line on faces with much of it, natural log; hue_clear: how much more on faces with
             none; hue_usual: the mean length at which that ends; hue_lips: longest on lips; hue_brows: on brows, where
-            dark pixels and coarsely stored colours make up hues that no hair has.
+            dark pixels and coarsely stored colours make up hues that no hair has; on beards, too.
+        hue_stain: longest on skin of which shares were learned. bare_weight: how much more bare skin weighs there in
+            the level of the skin around than what is pigment itself.
     """
 
     darker_skin: float = 0.2
@@ -62,6 +60,8 @@ class PigmentConfig:
     hue_usual: float = 0.03
     hue_lips: float = 0.2
     hue_brows: float = 0.04
+    hue_stain: float = 0.3
+    bare_weight: float = 50.0
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,9 @@ def pigment_detail(
     grey = (own - axis * own_along) * inside * gone
     hue = _limited_hue(split.off + grey, trust * skin, inside, settings) - grey
     ruled = hue + axis * _pigment_along(along, above, stock, inside, settings)
-    return ruled if shares is None else torch.lerp(_shared(log_ratio, trust, axis, darker, shares), ruled, inside)
+    if shares is None:
+        return ruled
+    return torch.lerp(_shared(log_ratio, trust, axis, darker, shares, settings), ruled, inside)
 
 
 def _shared(
@@ -136,6 +138,7 @@ def _shared(
     axis: Float[Tensor, "batch 3 1 1"],
     darker: Float[Tensor, "batch 1 height width"],
     shares: Float[Tensor, "batch 2 rows columns"],
+    settings: PigmentConfig,
 ) -> Float[Tensor, "batch 3 height width"]:
     """Return the shares of what differs from the bare skin around.
 
@@ -147,12 +150,13 @@ def _shared(
         axis: the line of shading.
         darker: how much darker the prior is than its own surroundings: hair that only the prior may have.
         shares: along and off the line of shading.
+        settings: limits.
     """
     size = (log_ratio.shape[-2], log_ratio.shape[-1])
     if (shares.shape[-2], shares.shape[-1]) != size:
         shares = torch.nn.functional.interpolate(shares, size=size, mode="bilinear", align_corners=False)
     along_share, off_share = shares.split((1, 1), dim=1)
-    bare = trust * (1 + BARE_SHARE * (1 - along_share).square())
+    bare = trust * (1 + settings.bare_weight * (1 - along_share).square())
     differs = (log_ratio - coarse_part(log_ratio, bare)) * (trust > 0.05)
     along = (differs * axis).sum(1, keepdim=True)
     taken, off = along_share * along, off_share * (differs - along * axis)
@@ -161,13 +165,16 @@ def _shared(
     lighter = taken.clamp(min=0)
     taken_back = torch.minimum(lighter, darker)
     taken = taken.clamp(max=0) + taken_back + (lighter - taken_back) * (1 - hair)
-    return taken * axis + _shortened(off, HUE_SKIN + (HUE_HAIR - HUE_SKIN) * hair)
+    return taken * axis + _shortened(off, settings.hue_stain + (settings.hue_brows - settings.hue_stain) * hair)
 
 
 def hairiness(
     log_pigment: Float[Tensor, "batch channel height width"], trust: Float[Tensor, "batch 1 height width"]
 ) -> Float[Tensor, "batch 1 height width"]:
-    """Return in [0, 1] whether pigment of skin is a beard's: much of it is dark. Moles and freckles are little."""
+    """Return in [0, 1] whether pigment of skin is a beard's: much of it is dark.
+
+    Freckles and usual moles are little; a deep mole of four texels and more (at 256 a side) passes for hair.
+    """
     dark = -log_pigment.mean(1, keepdim=True).clamp(max=0)
     return (coarse_part(dark, trust) / HAIR_LOG).clamp(max=1)
 
