@@ -15,13 +15,13 @@ from itertools import pairwise
 import safetensors.torch
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from facealbedo.core.colour import delta_e_76, ita_degrees, linear_rgb_to_lab
 from facealbedo.core.errors import FaceAlbedoError
 from facealbedo.core.face_model.skin import skin_colour
 from facealbedo.core.fit.tone_features import N_FEATURES
+from facealbedo.core.tensor_file import TensorFileError, read_tensor_file
 from facealbedo.core.types import TensorRecord
 
 FORMAT = "facealbedo-tone-1"
@@ -84,16 +84,15 @@ class ToneEstimator(TensorRecord):
             ToneEstimatorError: damaged, of another format, or for another set of features.
         """
         try:
-            tensors = safetensors.torch.load(data)
-            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-            layers = json.loads(header["__metadata__"][FORMAT])["layers"]
+            tensors, metadata = read_tensor_file(data, FORMAT)
+            layers = metadata["layers"]
             estimator = ToneEstimator(
                 tensors["feature_mean"],
                 tensors["feature_std"],
                 tuple(tensors[f"weight_{index}"] for index in range(layers)),
                 tuple(tensors[f"bias_{index}"] for index in range(layers)),
             )
-        except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+        except (TensorFileError, KeyError, TypeError, ValueError) as error:
             raise ToneEstimatorError(f"not a tone estimator: {error}") from error
         if len(estimator.feature_mean) != N_FEATURES:
             raise ToneEstimatorError(
@@ -104,9 +103,6 @@ class ToneEstimator(TensorRecord):
         shapes = [tuple(weight.shape) for weight in estimator.weights]
         if shapes != list(zip(sizes[1:], sizes[:-1], strict=True)) or sizes[-1] != 3:
             raise ToneEstimatorError(f"the tone estimator's layers do not fit together: {shapes}")
-        tensors = {name: value for name, value in tensors.items() if not value.isfinite().all()}
-        if tensors:
-            raise ToneEstimatorError(f"the tone estimator is damaged: {min(tensors)} has values that are not finite")
         return estimator
 
 

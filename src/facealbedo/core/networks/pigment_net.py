@@ -19,11 +19,11 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from facealbedo.core.errors import FaceAlbedoError
 from facealbedo.core.networks.pigment import split_detail
+from facealbedo.core.tensor_file import TensorFileError, read_tensor_file
 
 FORMAT = "facealbedo-pigment-1"
 CHANNELS = (32, 48, 64, 64)
@@ -86,15 +86,11 @@ class PigmentNet(nn.Module):
             PigmentNetError: damaged, or of another format.
         """
         try:
-            tensors = safetensors.torch.load(data)
-            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-            channels = json.loads(header["__metadata__"][FORMAT])["channels"]
-            net = PigmentNet([int(count) for count in channels])
+            tensors, metadata = read_tensor_file(data, FORMAT)
+            net = PigmentNet([int(count) for count in metadata["channels"]])
             net.load_state_dict({name: value.float() for name, value in tensors.items()})
-        except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, RecursionError) as error:
+        except (TensorFileError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise PigmentNetError(f"not a pigment network: {error}") from error
-        if not all(bool(value.isfinite().all()) for value in tensors.values()):
-            raise PigmentNetError("the pigment network is damaged: it has values that are not finite")
         return net.eval().requires_grad_(False)
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from facealbedo.core.networks.presets import NetworkConfig, build_refiner
 from facealbedo.core.networks.refiner import Refiner
+from facealbedo.core.tensor_file import TensorFileError, read_tensor_file
 from facealbedo.core.train.config import TrainConfig, TrainingError
 from facealbedo.core.train.state import TrainState
 
@@ -108,18 +108,12 @@ def _save(tensors: dict[str, Tensor], kind: str, metadata: dict[str, Any]) -> by
 
 def _load(data: bytes, kind: str, what: str, entries: set[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
-        tensors = safetensors.torch.load(data)
-        length = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + length])["__metadata__"]
-        metadata = json.loads(header[kind])
-        missing = entries - set(metadata)
-    except (SafetensorError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        tensors, metadata = read_tensor_file(data, kind)
+    except TensorFileError as error:
         raise TrainingError(f"this is not a complete {what} of this version ({error})") from error
-    if missing or not isinstance(metadata, dict):
+    missing = entries - set(metadata)
+    if missing:
         raise TrainingError(f"this is not a complete {what} of this version (its metadata lacks {sorted(missing)})")
-    broken = [name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
-    if broken:
-        raise TrainingError(f"this {what} is damaged: {broken[0]} has values that are not finite")
     return tensors, metadata
 
 
