@@ -180,7 +180,7 @@ def pick_device(wanted: str, rank: int = 0) -> torch.device:
         return torch.device("cpu")
     count = torch.cuda.device_count()
     if rank >= count:
-        raise TrainingError(f"training asks for CUDA device {rank}, but there are {count}; set the parameter device to cpu")
+        raise TrainingError(f"training asks for CUDA device {rank}, but there are {count}; set device to cpu")
     return torch.device("cuda", rank)
 
 
