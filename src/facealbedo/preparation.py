@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 Entry = dict[str, Any]
 # Raise one whenever a change of the code changes crops or fits: journals of older versions are then done again.
-CROPS_VERSION, FITS_VERSION = 1, 3
+CROPS_VERSION, FITS_VERSION = 1, 4
 
 
 @dataclass(frozen=True)

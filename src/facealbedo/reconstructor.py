@@ -74,7 +74,7 @@ logger = logging.getLogger(__name__)
 TRUST_PX = 64
 JOURNAL_FILE, SUMMARY_FILE, INDEX_FILE = "journal.jsonl", "summary.csv", "index.html"
 # Raise it whenever a change of the code changes results: journals of older versions are then done again.
-RESULTS_VERSION = 12
+RESULTS_VERSION = 13
 
 
 @dataclass(frozen=True)

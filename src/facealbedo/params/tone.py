@@ -10,7 +10,7 @@ class ToneParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    training_faces: int = Field(24_000, ge=1_000, description="Simulated pictures to learn from.")
+    training_faces: int = Field(72_000, ge=1_000, description="Simulated pictures to learn from.")
     test_faces: int = Field(3_000, ge=600, description="Simulated pictures in held-out environments, for the numbers.")
     epochs: int = Field(12, ge=1, le=500, description="Passes over the simulated pictures.")
     seed: int = Field(0, ge=0, description="Of simulation, initialisation and order.")

@@ -7,30 +7,33 @@ random draw of the prior, natural light, a camera's response; the features are t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from facealbedo.core.colour import ita_degrees, linear_rgb_to_lab
+from facealbedo.core.colour import ita_degrees, linear_rgb_to_lab, luminance
 from facealbedo.core.fabricate.camera_response import CameraConfig, apply_response, sample_response
 from facealbedo.core.fabricate.natural_light import NaturalLight, NaturalLightConfig, sample_natural_light
 from facealbedo.core.face_model.albedo_prior import AlbedoPrior
 from facealbedo.core.face_model.model import FaceModel
+from facealbedo.core.fit.surroundings import SurroundingsConfig
 from facealbedo.core.fit.tone import tone_rgb
-from facealbedo.core.fit.tone_features import CORE, REGIONS, SkinPoints, Surroundings, tone_features
+from facealbedo.core.fit.tone_features import CORE, EYES, REGIONS, SkinPoints, Surroundings, tone_features
 from facealbedo.core.geometry.rotations import axis_angle_to_matrix
 from facealbedo.core.lighting.envmap import EnvironmentMap
 from facealbedo.core.lighting.sh import irradiance, positive
 from facealbedo.core.render.uv import bake_region, bake_vertices
 from facealbedo.core.types import TensorRecord
 
-# Linear diffuse albedo of the eye white, and how much of the light the lashes take.
+# Linear diffuse albedo of the eye white.
 EYE_WHITE_ALBEDO = (0.58, 0.52, 0.48)
-EYE_OPENNESS = 0.62 * 0.5
-# Row of the lips among the regions.
+# Light on what is taken for white but is lid or rim, relative to the eye's.
+_LID_SHADE = 0.5
+# Rows among the regions.
 _LIPS = 1 + REGIONS.index("lips")
+_EYES = 1 + len(REGIONS)
 
 
 @dataclass(frozen=True)
@@ -46,22 +49,32 @@ class ToneSimulationConfig:
         point_log_sd: spread of single points: pores, wrinkles, cast shadows, whatever the light model leaves over.
         lips_chance: how often the lips are seen.
         eye_white_chance: how often the eye white is measured.
-        eye_white_log_sd: error of its log luminance; its colour errs by a fifth of it.
+        eye_white_log_sd: how far its log luminance is off in both eyes (median picture; some are much worse, and some
+            better); each eye by four fifths of it more.
+        eye_white_yellow_sd: spread of the log of its blue: whites yellow.
+        eye_white_lid: largest share of what is taken for white that is lid.
         clutter_log_sd: how much the background's log luminance differs from the light behind the face (hair, clothes,
             walls).
+        low_key_share: share of pictures that are darker than any meter makes them; low_key_log, low_key_log_sd: by how
+            much, natural log. Without them every dim picture of light skin would be one of dark skin.
         seed: of everything.
     """
 
-    faces: int = 24_000
+    faces: int = 72_000
     heads: int = 300
     resolution: int = 32
     gloss: float = 0.05
     region_log_sd: float = 0.15
     point_log_sd: float = 0.12
     lips_chance: float = 0.85
-    eye_white_chance: float = 0.6
-    eye_white_log_sd: float = 0.70
+    eye_white_chance: float = 0.75
+    eye_white_log_sd: float = 0.25
+    eye_white_yellow_sd: float = 0.3
+    eye_white_lid: float = 0.6
     clutter_log_sd: float = 0.8
+    low_key_share: float = 0.05
+    low_key_log: float = -0.5
+    low_key_log_sd: float = 0.5
     seed: int = 0
 
 
@@ -110,7 +123,7 @@ def simulate_tone_statistics(
     """
     settings = config or ToneSimulationConfig()
     generator = torch.Generator().manual_seed(settings.seed)
-    regions = torch.stack([bake_region(model, name, settings.resolution).flatten() for name in (CORE, *REGIONS)])
+    regions = torch.stack([bake_region(model, name, settings.resolution).flatten() for name in (CORE, *REGIONS, EYES)])
     chosen = torch.nonzero(regions.amax(0) > 0.3)[:, 0]
     sky = bake_vertices(model, openness[None, :, None], settings.resolution)[0].flatten()[chosen]
     heads = _random_heads(model, chosen, settings, generator)
@@ -179,19 +192,36 @@ def _simulate(
     mean_shading = (shading * weight).sum(2)
     background = _background(light, mean_shading, settings, generator)
     response = sample_response((radiance * weight).sum(2), background, mean_shading, generator, camera_config)
+    response = replace(response, gain=response.gain * _low_key(count, settings, generator))
     noise = (settings.point_log_sd * torch.randn(count, 1, radiance.shape[2], generator=generator)).exp()
     colour = apply_response(response, radiance * noise).transpose(1, 2)
-    eye = _eye_white(mean_shading, count, settings, generator)
-    seen = (torch.rand(count, generator=generator) < settings.eye_white_chance).float()
+    lids = (trust + 1e-3)[:, None] * regions[_EYES]
+    eye_shading = (shading * lids).sum(2) / lids.sum(2)
+    skin = (albedo * weight).sum(2)
+    eye, reliability = _eye_white(skin, settings, generator)
     surroundings = Surroundings(
-        eye_white=apply_response(response, eye),
-        eye_white_reliability=seen,
+        eye_white=apply_response(response, eye * eye_shading),
+        eye_white_reliability=reliability,
         background=apply_response(response, background),
         background_reliability=torch.ones(count),
     )
     hidden = torch.rand(count, 1, generator=generator) > settings.lips_chance
     trust = torch.where(hidden & (regions[_LIPS] > 0), 0.0, trust)
-    return tone_features(SkinPoints(colour, trust, regions), surroundings)
+    points = SkinPoints(
+        colour=colour,
+        trust=trust,
+        regions=regions[:_EYES],
+        shading=luminance(shading.transpose(1, 2)),
+        eye_shading=luminance(eye_shading),
+    )
+    return tone_features(points, surroundings)
+
+
+def _low_key(count: int, settings: ToneSimulationConfig, generator: torch.Generator) -> Float[Tensor, "batch 1"]:
+    """Factor on the exposure: 1 for most pictures."""
+    chosen = torch.rand(count, 1, generator=generator) < settings.low_key_share
+    log = settings.low_key_log + settings.low_key_log_sd * torch.randn(count, 1, generator=generator)
+    return torch.where(chosen, log, 0.0).exp()
 
 
 def _gloss(
@@ -222,10 +252,23 @@ def _background(
 
 
 def _eye_white(
-    mean_shading: Tensor, count: int, settings: ToneSimulationConfig, generator: torch.Generator
-) -> Float[Tensor, "batch 3"]:
-    """Radiance of the eye white: its albedo varies, lids and lashes shade it by an unknown amount."""
-    albedo = mean_shading.new_tensor(EYE_WHITE_ALBEDO) * (0.15 * torch.randn(count, 1, generator=generator)).exp()
-    error = settings.eye_white_log_sd * torch.randn(count, 1, generator=generator)
-    colour = 0.2 * settings.eye_white_log_sd * torch.randn(count, 3, generator=generator)
-    return mean_shading * albedo * EYE_OPENNESS * (error + colour).exp()
+    skin: Float[Tensor, "batch 3"], settings: ToneSimulationConfig, generator: torch.Generator
+) -> tuple[Float[Tensor, "batch 3"], Float[Tensor, "batch"]]:
+    """Draw what is measured as the eye white's albedo, and how well both eyes agree; 0: not measured.
+
+    Whites differ and yellow, lashes shade them by an unknown amount, and part of what is taken for white is lid.
+    """
+    count = len(skin)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(count, *shape, generator=generator)
+
+    quality = (0.5 * normal(1)).exp() * settings.eye_white_log_sd
+    eyes = 0.8 * quality * normal(2)
+    level = quality * normal(1) + eyes.mean(1, keepdim=True) + 0.15 * normal(1)
+    yellow = settings.eye_white_yellow_sd * normal(1) * level.new_tensor([0.0, 0.0, 1.0])
+    white = level.new_tensor(EYE_WHITE_ALBEDO) * (level + yellow + 0.05 * normal(3)).exp()
+    lid = settings.eye_white_lid * torch.rand(count, 1, generator=generator) ** 2
+    agreement = (1 - (eyes[:, 0] - eyes[:, 1]).abs() / SurroundingsConfig().max_eye_difference).clamp(min=0)
+    measured = torch.rand(count, generator=generator) < settings.eye_white_chance
+    return torch.lerp(white, _LID_SHADE * skin, lid), torch.where(measured, agreement, 0.0)

@@ -26,6 +26,7 @@ from facealbedo.core.fit.strands import Coarseness, StrandMaps, coarseness, stra
 from facealbedo.core.fit.tone import Tone, ToneEstimator
 from facealbedo.core.fit.tone_features import (
     CORE,
+    EYES,
     REGIONS,
     SkinPoints,
     Surroundings,
@@ -96,6 +97,7 @@ class AppearanceMaps(TensorRecord):
     """Maps of the face model that every fit at one resolution needs.
 
     * ``openness``: share of the sky seen, 1 outside the atlas; ``core``: where tone and light are read.
+    * ``lids``: whose light the eyes stand in.
     * ``face``: the landmark oval without eye rims and nostrils. ``occluders``: where hair is looked for; ``glasses``:
       where frames are; ``strands``: where a beard may grow.
     * ``tone_regions``: `CORE` and `REGIONS` at `TONE_RESOLUTION`, flattened.
@@ -103,6 +105,7 @@ class AppearanceMaps(TensorRecord):
 
     openness: Float[Tensor, "1 1 height width"]
     core: Float[Tensor, "1 1 height width"]
+    lids: Float[Tensor, "1 1 height width"]
     face: Float[Tensor, "1 1 height width"]
     occluders: OccluderMaps
     glasses: GlassesMaps
@@ -147,6 +150,7 @@ def appearance_maps(model: FaceModel, openness: Float[Tensor, "vertex"], resolut
     return AppearanceMaps(
         openness=torch.where(mask, (sky + sky.flip(-1)) / 2, 1.0).clamp(min=0.05),
         core=region(CORE),
+        lids=region(EYES),
         face=region("face") * (1 - region("eye_rims")) * (1 - region("nostrils")),
         occluders=occluder_maps(model),
         glasses=glasses_maps(model),
@@ -176,7 +180,7 @@ def fit_appearance(
     settings = config or AppearanceConfig()
     resolution = observation.uv_texture.shape[-1]
     observation = _without_frames(observation, maps, settings)
-    points = _skin_points(observation, maps)
+    points = _skin_points(observation, _mid_tone_shading(observation, maps, prior, settings), maps)
     tone = estimator.estimate(tone_features(points, without_false_white(points, surroundings)))
     coeffs = prior.coeffs_from_tone(tone.log_melanin, tone.log_haemoglobin)
     texture, normals, visibility = observation.uv_texture, observation.uv_normal_view, observation.uv_visibility
@@ -214,17 +218,32 @@ def _without_frames(observation: UVObservation, maps: AppearanceMaps, settings: 
     return replace(observation, uv_visibility=visibility * (1 - frames))
 
 
-def _skin_points(observation: UVObservation, maps: AppearanceMaps) -> SkinPoints:
+def _mid_tone_shading(
+    observation: UVObservation, maps: AppearanceMaps, prior: AlbedoPrior, settings: AppearanceConfig
+) -> Float[Tensor, "batch 1 height width"]:
+    """Luminance of the light as it would be on skin of the middle tone: right up to a factor, which is enough."""
+    texture, visibility = observation.uv_texture, observation.uv_visibility
+    middle = prior.decode(texture.new_zeros(len(texture), len(COEFFICIENT_NAMES)), texture.shape[-1])
+    light = _light(observation, middle, visibility * maps.core, maps, settings)
+    shading = openness_shading(light.lighting, observation.uv_normal_view, maps.openness)
+    return luminance(shading.movedim(1, -1))[:, None]
+
+
+def _skin_points(observation: UVObservation, shading: Tensor, maps: AppearanceMaps) -> SkinPoints:
     """Average the maps down to the resolution at which the estimator was trained."""
     factor = observation.uv_texture.shape[-1] // TONE_RESOLUTION
     weight = observation.uv_visibility
     share = F.avg_pool2d(weight, factor)
     safe = share.clamp(min=1e-6)
     colour = F.avg_pool2d(observation.uv_texture * weight, factor) / safe
+    # Where no lid is seen the hidden ones have to do: the eye white is not read there.
+    lids = maps.lids * (weight + 1e-3)
     return SkinPoints(
         colour=colour.flatten(2).transpose(1, 2),
         trust=share.flatten(1),
         regions=maps.tone_regions,
+        shading=F.avg_pool2d(shading, factor).flatten(1),
+        eye_shading=(shading * lids).sum((1, 2, 3)) / lids.sum((1, 2, 3)),
     )
 
 

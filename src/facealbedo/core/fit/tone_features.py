@@ -19,6 +19,8 @@ from facealbedo.core.types import TensorRecord
 # Not more of them: make-up, beards and misfits make the others differ more from a simulation than they tell.
 REGIONS = ("lips",)
 CORE = "core_skin"
+# The region whose light stands for that of the eyes.
+EYES = "lids"
 _DARKEST = 2e-3
 # By how much log(R/G) of skin exceeds that of the eye white at the least. Between narrow lids, in their shade, what is
 # taken for the white is lid, lash or iris.
@@ -27,6 +29,8 @@ _LEAST_REDDER = 0.2
 # light, in 199 of 200 simulated lips by less than this; beyond it is paint, which says nothing of the skin. Redness is
 # no such sign: in dim, saturated pictures light skin's own lips are as red as lipstick.
 _MOST_BLUE = 0.75
+# Where less than this part of the face's mean light is left, the fitted light says little of what is there.
+_DEEPEST_SHADE = 0.15
 N_FEATURES = 3 + 4 * len(REGIONS) + 4 + 4
 
 
@@ -37,18 +41,23 @@ class SkinPoints(TensorRecord):
     * ``colour``: linear RGB of the picture.
     * ``trust``: in [0, 1].
     * ``regions``: membership in [0, 1]; `CORE` first, then `REGIONS`.
+    * ``shading``: luminance of the light that falls on each, up to a factor a face.
+    * ``eye_shading``: the same, mean over the seen lids: the light that the eyes stand in.
     """
 
     colour: Float[Tensor, "batch point 3"]
     trust: Float[Tensor, "batch point"]
     regions: Float[Tensor, "region point"]
+    shading: Float[Tensor, "batch point"]
+    eye_shading: Float[Tensor, "batch"]
 
 
 @dataclass(frozen=True)
 class Surroundings(TensorRecord):
     """Colours beside the skin: linear RGB of the eye white and of everything around the face, and how sure, in [0, 1].
 
-    A reliability of 0 means "not seen"; the colour is then not read.
+    A reliability of 0 means "not seen"; the colour is then not read. That of the eye white falls with the difference of
+    the two eyes.
     """
 
     eye_white: Float[Tensor, "batch 3"]
@@ -63,21 +72,34 @@ def tone_features(points: SkinPoints, surroundings: Surroundings) -> Float[Tenso
     In order: log luminance, log R/G and log B/G of the core skin (medians); for each region the medians of the same
     three logs relative to the core; the eye white and the background relative to the core; each with its reliability.
     A region that is not seen, or of a colour that no blood gives (lipstick), has the reliability 0.
-    The shape of the shading is left out: cast shadows and gloss make it tell more of a simulation than of a face.
+
+    Luminances of skin and eye white are those in the core's mean light: lips and eyes stand in other light than cheeks
+    and forehead, and on path-traced faces that is half of what an eye white's brightness errs by.
+    The shading itself is left out: cast shadows and gloss make its shape tell more of a simulation than of a face.
     """
-    logs = _log_chroma(points.colour)
     core_weight = points.trust * points.regions[0]
+    mean_shading = (points.shading * core_weight).sum(1) / core_weight.sum(1).clamp(min=1e-6)
+    logs = _log_chroma(points.colour)
+    logs = torch.cat([logs[..., :1] - _log_light(points.shading, mean_shading[:, None])[..., None], logs[..., 1:]], -1)
     centre = _weighted_median(logs, core_weight)
     relative = logs - centre[:, None]
     parts = [centre]
     parts += [_region_features(relative, points.trust * region) for region in points.regions[1:]]
-    for colour, reliability in (
-        (surroundings.eye_white, surroundings.eye_white_reliability),
-        (surroundings.background, surroundings.background_reliability),
+    eye_light = _log_light(points.eye_shading, mean_shading)
+    for colour, reliability, light in (
+        (surroundings.eye_white, surroundings.eye_white_reliability, eye_light),
+        (surroundings.background, surroundings.background_reliability, torch.zeros_like(eye_light)),
     ):
-        difference = (_log_chroma(colour) - centre) * reliability[:, None]
-        parts.append(torch.cat([difference, reliability[:, None]], dim=-1))
+        difference = _log_chroma(colour) - centre
+        difference = torch.cat([difference[:, :1] - light[:, None], difference[:, 1:]], dim=-1)
+        parts.append(torch.cat([difference * (reliability > 0)[:, None], reliability[:, None]], dim=-1))
     return torch.cat(parts, dim=-1)
+
+
+def _log_light(shading: Tensor, mean: Tensor) -> Tensor:
+    """Log of the light relative to the mean; 0 where there is no mean."""
+    relative = torch.where(mean > 0, shading / mean.clamp(min=1e-6), 1.0)
+    return relative.clamp(min=_DEEPEST_SHADE).log()
 
 
 def _region_features(

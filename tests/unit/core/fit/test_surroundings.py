@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -71,7 +73,7 @@ def test_lashes_and_vessels_do_not_count() -> None:
 
 @pytest.mark.parametrize("case", ["one eye in shadow", "turned", "68 landmarks", "burnt out", "outside the photo"])
 def test_an_eye_white_in_doubt_is_not_believed(case: str) -> None:
-    dark = tuple(value * 0.5 for value in WHITE)
+    dark = tuple(value * 0.4 for value in WHITE)
     image, face = picture((WHITE, dark) if case == "one eye in shadow" else (WHITE, WHITE))
     points, valid, yaw = landmarks(), everywhere(), 0.0
     if case == "turned":
@@ -85,6 +87,43 @@ def test_an_eye_white_in_doubt_is_not_believed(case: str) -> None:
     found = measure_surroundings(image, valid, face, points, yaw)
     assert found.eye_white_reliability.item() == 0
     assert found.eye_white.abs().max() == 0
+
+
+@pytest.mark.parametrize("share", [1.0, 0.9, 0.7, 0.5])
+def test_the_more_the_eyes_differ_the_less_they_are_believed(share: float) -> None:
+    image, face = picture((WHITE, tuple(value * share for value in WHITE)))
+    found = measure_surroundings(image, everywhere(), face, landmarks(), yaw_degrees=0.0)
+    expected = 1 + math.log(share) / SurroundingsConfig().max_eye_difference
+    assert found.eye_white_reliability.item() == pytest.approx(expected, abs=1e-5)
+    torch.testing.assert_close(found.eye_white, torch.tensor([WHITE]) * share**0.5, atol=1e-5, rtol=0)
+
+
+def test_redder_parts_of_the_white_do_not_count() -> None:
+    image, face = picture()
+    left = torch.zeros(SIDE, SIDE, dtype=torch.bool)
+    for x, _ in EYES:
+        left[:, int(x) - 25 : int(x) - 12] = True
+    for index in range(2):
+        image[:, inside_eye(index) & left] = torch.tensor([0.9, 0.5, 0.45])[:, None]
+    found = measure_surroundings(image, everywhere(), face, landmarks(), yaw_degrees=0.0)
+    torch.testing.assert_close(found.eye_white, torch.tensor([WHITE]), atol=1e-6, rtol=0)
+
+
+def test_white_between_narrow_lids_is_taken_for_shaded() -> None:
+    settings = SurroundingsConfig()
+    image, face = picture()
+    points = landmarks()
+    for (_, y), ring in zip(EYES, _LID_RINGS, strict=True):
+        points[list(ring), 1] = y + (points[list(ring), 1] - y) * 0.5
+    found = measure_surroundings(image, everywhere(), face, points, yaw_degrees=0.0)
+    lids = points[list(_LID_RINGS[0])]
+    gap = float((lids[[3, 4, 5], 1].mean() - lids[[11, 12, 13], 1].mean()) / 50)
+    assert gap < math.exp(settings.narrow_log)
+    factor = (gap / math.exp(settings.narrow_log)) ** -settings.narrow_slope
+    torch.testing.assert_close(found.eye_white, torch.tensor([WHITE]) * factor, atol=1e-4, rtol=1e-3)
+    closed = SurroundingsConfig(closed_log=math.log(gap) + 0.1)
+    nothing = measure_surroundings(image, everywhere(), face, points, 0.0, closed)
+    assert nothing.eye_white_reliability.item() == 0
 
 
 def test_a_face_that_fills_the_picture_has_no_background() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -29,7 +31,8 @@ def points(colour: torch.Tensor, trust: torch.Tensor | None = None) -> SkinPoint
     regions = torch.zeros(2, count)
     regions[0, : count // 2] = 1
     regions[1, count // 2 :] = 1
-    return SkinPoints(colour, torch.ones(colour.shape[:2]) if trust is None else trust, regions)
+    even = torch.ones(colour.shape[:2])
+    return SkinPoints(colour, even if trust is None else trust, regions, even, torch.ones(len(colour)))
 
 
 def nothing_around(batch: int) -> Surroundings:
@@ -80,6 +83,29 @@ def test_exposure_moves_the_level_alone() -> None:
     expected = torch.zeros(N_FEATURES)
     expected[0] = -torch.log(torch.tensor(2.0))
     torch.testing.assert_close(change, expected.expand(2, -1), atol=1e-5, rtol=1e-5)
+
+
+def test_light_that_is_known_changes_no_feature() -> None:
+    generator = torch.Generator().manual_seed(8)
+    even = points(torch.rand(3, 100, 3, generator=generator) * 0.3 + 0.1)
+    around = Surroundings(torch.full((3, 3), 0.4), torch.ones(3), torch.full((3, 3), 0.2), torch.ones(3))
+    light, at_eyes = torch.rand(3, 100, generator=generator) + 0.5, torch.tensor([0.4, 0.8, 1.3])
+    # The mean over the core stays: the picture's level is a feature.
+    light = light / light[:, :50].mean(1, keepdim=True)
+    lit = replace(even, colour=even.colour * light[..., None], shading=7 * light, eye_shading=7 * at_eyes)
+    shaded = replace(around, eye_white=around.eye_white * at_eyes[:, None])
+    torch.testing.assert_close(tone_features(lit, shaded), tone_features(even, around), atol=1e-5, rtol=1e-5)
+    unaware = replace(lit, shading=even.shading, eye_shading=even.eye_shading)
+    wrong = tone_features(unaware, shaded) - tone_features(even, around)
+    assert wrong[:, 7].tolist() == pytest.approx((at_eyes.log() - wrong[:, 0]).tolist(), abs=1e-5)
+
+
+def test_eyes_that_differ_count_less_and_read_the_same() -> None:
+    skin = points(torch.full((2, 100, 3), 0.2))
+    around = Surroundings(torch.full((2, 3), 0.4), torch.tensor([1.0, 0.3]), torch.zeros(2, 3), torch.zeros(2))
+    first, second = tone_features(skin, around)[:, 7:11]
+    torch.testing.assert_close(first[:3], second[:3])
+    assert (float(first[3]), float(second[3])) == pytest.approx((1.0, 0.3))
 
 
 def test_a_true_eye_white_is_believed_beside_every_skin_in_every_light() -> None:
