@@ -99,6 +99,23 @@ def test_numbers_are_taken_over_and_the_larger_set_is_shown(tmp_path: Path) -> N
     assert filled(written, both) == written
 
 
+def test_what_the_truth_scores_stands_below_the_methods() -> None:
+    def row(**values: float) -> dict[str, object]:
+        return {"mean": {name: {"value": value, "low": value, "high": value} for name, value in values.items()}}
+
+    names = ("light_correlation", "feature_detail_kept", "skin_detail_kept")
+    truth = dict(zip((f"{name}_of_truth" for name in names), (0.141, 0.53, 0.5), strict=True))
+    methods = {
+        "prior": row(**dict(zip(names, (0.18, 0.04, 0.02), strict=True)), **truth),
+        "default": row(**dict(zip(names, (0.21, 0.43, 0.37), strict=True)), **truth),
+    }
+    written = tables_of("relit_without_truth", {"relit": {"full": {"tables": {"true": methods}}}}).splitlines()
+    assert written[-1].startswith("| the true albedo | 0.141 (0.141-0.141) | 0.53 (0.53-0.53) | 0.50")
+    assert [line.split(" | ")[0] for line in written[2:4]] == ["| `prior`", "| `default`"]
+    older = {name: row(**dict.fromkeys(names, 0.2)) for name in methods}
+    assert "true albedo" not in tables_of("relit_without_truth", {"relit": {"full": {"tables": {"true": older}}}})
+
+
 def test_nothing_measured_and_unknown_sets(tmp_path: Path) -> None:
     assert tables_of("relit", {}) == "Not measured yet.\n"
     with pytest.raises(FaceAlbedoError, match="there are no metrics"):

@@ -14,7 +14,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "multilight": ("spread", "spread_one_colour", "relative_spread"),
     "geometry": ("vertex_mean_mm", "vertex_median_mm", "vertex_p90_mm"),
 }  # fmt: skip
+# Measures that need no truth: what the truth itself has stands beside what methods have.
+_WITHOUT_TRUTH = ("light_correlation", "feature_detail_kept", "skin_detail_kept")
 _STRATA = ("delta_e_aligned", "relight_psnr_aligned", "feature_detail_correlation")
 _TONE = ("average", "bias", "worst_group")
 _MARKED = re.compile(r"(<!-- evaluation:(\w+) -->\n).*?(<!-- /evaluation:\2 -->)", re.DOTALL)
@@ -70,7 +72,9 @@ def tables_of(name: str, reference: Mapping[str, Any]) -> str:
         FaceAlbedoError: there is no such set.
     """
     if name == "relit_true":
-        return _with_true_geometry(reference)
+        return _with_true_geometry(reference, COLUMNS["relit"])
+    if name == "relit_without_truth":
+        return _with_true_geometry(reference, _WITHOUT_TRUTH)
     if name not in COLUMNS:
         raise FaceAlbedoError(f"there is no benchmark set {name!r}; the sets are {', '.join(COLUMNS)}")
     sizes = reference.get(name, {})
@@ -81,7 +85,7 @@ def tables_of(name: str, reference: Mapping[str, Any]) -> str:
     count = f"{numbers['people']} people, {numbers['photos']} photos, {numbers['not_reconstructed']} not reconstructed"
     parts = [
         f"`{name}`, {size}: {count}; 95 % bootstrap intervals over people.\n",
-        _means(name, numbers["tables"]["fitted"]),
+        _means(COLUMNS[name], numbers["tables"]["fitted"]),
     ]
     if name == "relit":
         parts += [_strata(numbers["strata"])] if "strata" in numbers else []
@@ -94,22 +98,28 @@ def _largest(sizes: Mapping[str, Any]) -> str | None:
     return next((size for size in ("full", "small") if size in sizes), None)
 
 
-def _with_true_geometry(reference: Mapping[str, Any]) -> str:
+def _with_true_geometry(reference: Mapping[str, Any], columns: Sequence[str]) -> str:
     """The set `relit` with shape, pose and camera known: what is left is the error of the albedo alone."""
     sizes = reference.get("relit", {})
     size = _largest(sizes)
-    return _means("relit", sizes[size]["tables"]["true"]) if size else NOT_MEASURED
+    if size is None:
+        return NOT_MEASURED
+    tables = dict(sizes[size]["tables"]["true"])
+    if all(f"{column}_of_truth" in row["mean"] for row in tables.values() for column in columns):
+        means = next(iter(tables.values()))["mean"]
+        tables["the true albedo"] = {"mean": {column: means[f"{column}_of_truth"] for column in columns}}
+    return _means(columns, tables)
 
 
-def _means(name: str, tables: Mapping[str, Any]) -> str:
-    columns = [column for column in COLUMNS[name] if all(column in row["mean"] for row in tables.values())]
+def _means(wanted: Sequence[str], tables: Mapping[str, Any]) -> str:
+    columns = [column for column in wanted if all(column in row["mean"] for row in tables.values())]
     lines = [[""] + [METRICS[column].label for column in columns], ["---"] * (len(columns) + 1)]
     for method, row in tables.items():
         cells = []
         for column in columns:
             interval, digits = row["mean"][column], METRICS[column].decimals
             cells.append(f"{interval['value']:.{digits}f} ({interval['low']:.{digits}f}-{interval['high']:.{digits}f})")
-        lines.append([f"`{method}`", *cells])
+        lines.append([method if " " in method else f"`{method}`", *cells])
     return _markdown(lines)
 
 

@@ -29,6 +29,7 @@ from facealbedo.core.evaluate.relit_score import (
     light_strength_factor,
     prepare_targets,
     score_albedo,
+    scores_of_truth,
     true_uv_shading,
 )
 from facealbedo.core.evaluate.relit_set import RelitConfig, RelitPerson, make_person
@@ -197,6 +198,7 @@ def _measure_photo(
     results: dict[str, Separation] = {}
     for kind, face in faces.items():
         strength = light_strength_factor(face, light, lab.score_maps)
+        truth = scores_of_truth(face, person, light, lab.score_maps)
         for name, method in methods.items():
             separation = method(face)
             if kind == "fitted":
@@ -205,7 +207,7 @@ def _measure_photo(
                 albedo = (separation.uv_albedo * (strength if oracle_light else 1.0)).clamp(1e-4, 1)
                 scores = score_albedo(albedo, face, person, targets, light, lab.score_maps)
                 head = {"method": name, "geometry": kind, "true_light_strength": oracle_light}
-                rows.append({**head, "light_strength": strength, **geometry, **scores})
+                rows.append({**head, "light_strength": strength, **geometry, **scores, **truth})
     return rows, results
 
 

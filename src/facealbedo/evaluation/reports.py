@@ -22,7 +22,7 @@ TOPICS: Mapping[str, tuple[str, ...]] = {
     ),
     "relit views": ("relight_psnr", "relight_psnr_aligned", "relight_ssim", "relight_l1"),
     "tone": ("ita_error", "ita_error_aligned"),
-    "light that stayed": ("light_correlation", "left_right_error", "bs_error"),
+    "light that stayed": ("light_correlation", "light_correlation_of_truth", "left_right_error", "bs_error"),
     "detail that stayed": (
         "marks_kept",
         "feature_detail_true",
@@ -30,7 +30,9 @@ TOPICS: Mapping[str, tuple[str, ...]] = {
         "skin_detail_true",
         "skin_detail_correlation",
         "skin_detail_kept",
+        "skin_detail_kept_of_truth",
         "feature_detail_kept",
+        "feature_detail_kept_of_truth",
     ),
     "agreement with the photo": ("l1", "psnr", "ssim", "lpips", "identity_cosine"),
     "spread over lights": ("spread", "spread_one_colour", "relative_spread"),

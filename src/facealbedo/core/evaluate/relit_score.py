@@ -177,6 +177,36 @@ def score_albedo(
         "left_right_error": float(left_right_error(albedo, fitted_seen)[0]),
         "bs_error": float(brightness_symmetry_error(albedo, (maps.face > 0.5).float())[0]),
         **detail_scores(albedo, person, maps, fitted_seen),
+        **_photo_scores(albedo, face, maps, fitted_seen),
+    }
+
+
+def scores_of_truth(
+    face: FittedFace, person: RelitPerson, true_light: tuple[Tensor, Tensor], maps: ScoreMaps
+) -> dict[str, float]:
+    """Return what the true albedo itself scores where a measure needs no truth; arguments as of `score_albedo`.
+
+    Such measures are all that photos have, and their best value is not what they have for a right albedo: noses,
+    cheeks and foreheads differ in colour as they do in light, and much of the photo's detail is light.
+    """
+    shading, visible = true_light
+    seen = ((visible > _SEEN) & (shading.amax(1, keepdim=True) > 0)).float()
+    fitted_seen = (face.observation.uv_visibility > _SEEN).float() * maps.face
+    scores = {
+        "light_correlation": abs(float(light_correlation(person.uv_albedo, shading, maps.skin * seen)[0])),
+        **_photo_scores(person.uv_albedo, face, maps, fitted_seen),
+    }
+    return {f"{name}_of_truth": value for name, value in scores.items()}
+
+
+def _photo_scores(
+    albedo: Float[Tensor, "1 3 height width"], face: FittedFace, maps: ScoreMaps, seen: Float[Tensor, "1 1 height width"]
+) -> dict[str, float]:
+    """Return how much of the photo's fine detail an albedo keeps on skin, and on brows and lips."""
+    texture = face.observation.uv_texture
+    return {
+        f"{name}_detail_kept": float(detail_kept(albedo, texture, region * seen)[0])
+        for name, region in (("skin", maps.skin), ("feature", maps.features))
     }
 
 

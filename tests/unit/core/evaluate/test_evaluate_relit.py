@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from facealbedo.core.evaluate.relit_score import (
     prepare_targets,
     score_albedo,
     score_maps,
+    scores_of_truth,
     true_uv_shading,
 )
 from facealbedo.core.evaluate.relit_set import RelitPerson, make_person
@@ -108,6 +110,15 @@ def test_the_truth_scores_perfectly_and_a_darker_map_does_not(person: RelitPerso
     assert best["delta_e"] < 0.05
     assert best["relight_psnr"] > 60
     assert best["ita_error"] < 0.1
+    truth = scores_of_truth(face, person, light, maps)
+    assert truth == {name: pytest.approx(best[name.removesuffix("_of_truth")]) for name in truth}
+    assert truth["light_correlation_of_truth"] > 0
+    # In a photo without any light all detail is the albedo's.
+    unlit = replace(face, observation=replace(observation, uv_texture=person.uv_albedo))
+    flat = scores_of_truth(unlit, person, light, maps)
+    assert flat["feature_detail_kept_of_truth"] == pytest.approx(1, abs=1e-5)
+    assert flat["skin_detail_kept_of_truth"] == pytest.approx(1, abs=1e-5)
+    assert truth["skin_detail_kept_of_truth"] < 0.9
     darker = score_albedo(0.5 * person.uv_albedo, face, person, targets, light, maps)
     assert darker["delta_e"] > 3
     assert darker["delta_e_aligned"] < 0.1
