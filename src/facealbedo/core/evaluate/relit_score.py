@@ -199,9 +199,7 @@ def scores_of_truth(
     return {f"{name}_of_truth": value for name, value in scores.items()}
 
 
-def _photo_scores(
-    albedo: Float[Tensor, "1 3 height width"], face: FittedFace, maps: ScoreMaps, seen: Float[Tensor, "1 1 height width"]
-) -> dict[str, float]:
+def _photo_scores(albedo: Tensor, face: FittedFace, maps: ScoreMaps, seen: Tensor) -> dict[str, float]:
     """Return how much of the photo's fine detail an albedo keeps on skin, and on brows and lips."""
     texture = face.observation.uv_texture
     return {
