@@ -20,7 +20,8 @@ _LID_RINGS = (
 )
 _IRISES = ((468, 469, 470, 471, 472), (473, 474, 475, 476, 477))
 _MEDIAPIPE_POINTS = 478
-# Places in a ring of the points above and below the eye's middle.
+# Places in a ring of the eye's corners, and of the points above and below its middle.
+_CORNERS = (0, 8)
 _LOWER_MIDDLE, _UPPER_MIDDLE = [3, 4, 5], [11, 12, 13]
 _DARKEST = 2e-3
 
@@ -37,8 +38,8 @@ class SurroundingsConfig:
         paler: share of an eye's white that counts, the least red; the rest is vessels, lid and lashes.
         brighter: share of that, the brightest, whose median is taken; the rest lies in the lashes' shade.
         narrow_log: log of lid gap over eye width below which lids shade the white more than usually.
-        narrow_slope: by how much the white's log luminance falls with the log opening below that (2.1 +- 0.5 on the
-            111 training photos whose eyes can be read, beside skin, lips and fitted light).
+        narrow_slope: by how much the white's log luminance falls with the log opening below that, as it does in photos
+            whose skin, lips and fitted light are alike.
         closed_log: log opening below which an eye counts as closed.
         face_margin: how far from the face the background begins, as a part of the picture's side.
         min_background_pixels: least background, pixels.
@@ -80,13 +81,14 @@ def measure_surroundings(
     settings = config or SurroundingsConfig()
     pixels = image.permute(1, 2, 0).cpu().numpy()
     whole = valid.cpu().numpy()
-    eye, agreement = np.zeros(3, np.float32), 0.0
+    eye = None
     if len(landmarks_px) == _MEDIAPIPE_POINTS and abs(yaw_degrees) <= settings.max_yaw_degrees:
-        eye, agreement = _eye_white(pixels, whole, landmarks_px.cpu().numpy(), settings)
+        eye = _eye_white(pixels, whole, landmarks_px.cpu().numpy(), settings)
     around = _background(pixels, whole, face_coverage.cpu().numpy(), settings)
-    nothing = np.zeros(3, np.float32)
+    nothing: ndarray = np.zeros(3, np.float32)
+    white, agreement = eye or (nothing, 0.0)
     return Surroundings(
-        eye_white=_row(eye, image),
+        eye_white=_row(white, image),
         eye_white_reliability=image.new_tensor([agreement]),
         background=_row(nothing if around is None else around, image),
         background_reliability=image.new_tensor([float(around is not None)]),
@@ -99,31 +101,30 @@ def _row(colour: ndarray, like: Tensor) -> Float[Tensor, "1 3"]:
 
 def _eye_white(
     pixels: ndarray, valid: ndarray, landmarks: ndarray, settings: SurroundingsConfig
-) -> tuple[Float[ndarray, "3"], float]:
+) -> tuple[Float[ndarray, "3"], float] | None:
     """Return the colour of the eyes' white, as between usually open lids, and how well both eyes agree (0 to 1).
 
-    Black and 0 when they are too small, hidden, burnt out, or disagree.
+    None when they are too small, hidden, closed, burnt out, or disagree.
     """
-    nothing: ndarray = np.zeros(3, np.float32)
     logs, openings = [], []
     for ring, iris in zip(_LID_RINGS, _IRISES, strict=True):
         lids, centre = landmarks[list(ring)], landmarks[iris[0]]
         radius = 1.1 * float(np.linalg.norm(landmarks[list(iris[1:])] - centre, axis=1).mean())
         white = pixels[_between_lids(lids, centre, radius, pixels.shape[:2]) & valid]
         if len(white) < settings.min_eye_pixels:
-            return nothing, 0.0
+            return None
         level = _palest_level(white, settings)
         if level is None:
-            return nothing, 0.0
+            return None
         logs.append(level)
         openings.append(_log_opening(lids))
-    difference = abs(float(np.log(np.exp(logs[0]).mean()) - np.log(np.exp(logs[1]).mean())))
-    if min(openings) < settings.closed_log:
-        return nothing, 0.0
+    first, second = (float(np.log(np.exp(colour).mean())) for colour in logs)
+    agreement = 1 - abs(first - second) / settings.max_eye_difference
+    if agreement <= 0 or min(openings) < settings.closed_log:
+        return None
     narrow = min(float(np.mean(openings)) - settings.narrow_log, 0.0)
     colour = np.exp(np.mean(logs, axis=0) - settings.narrow_slope * narrow)
-    agreement = max(0.0, 1 - difference / settings.max_eye_difference)
-    return (np.asarray(colour, np.float32), agreement) if agreement > 0 else (nothing, 0.0)
+    return np.asarray(colour, np.float32), agreement
 
 
 def _between_lids(
@@ -132,7 +133,7 @@ def _between_lids(
     """Return where the white is: between the lids, but for their borders and the iris."""
     opening: ndarray = np.zeros(shape, np.uint8)
     cv2.fillPoly(opening, [np.round(lids - 0.5).astype(np.int32)], 1)
-    border = 2 * max(1, int(0.04 * np.ptp(lids[:, 0]))) + 1
+    border = 2 * max(1, int(0.04 * _width(lids))) + 1
     opening = np.asarray(cv2.erode(opening, np.ones((border, border), np.uint8)))
     cv2.circle(opening, tuple(round(float(value)) for value in centre - 0.5), max(1, int(np.ceil(radius))), 0, -1)
     return opening > 0
@@ -151,9 +152,14 @@ def _palest_level(white: Float[ndarray, "pixel 3"], settings: SurroundingsConfig
 
 
 def _log_opening(lids: Float[ndarray, "lid 2"]) -> float:
-    """Log of the gap between the lids over the eye's width; the ring starts at a corner, lower lid first."""
+    """Log of the gap between the lids over the eye's width."""
     lower, upper = lids[_LOWER_MIDDLE].mean(0), lids[_UPPER_MIDDLE].mean(0)
-    return float(np.log(max(np.linalg.norm(lower - upper) / max(np.ptp(lids[:, 0]), 1e-6), 1e-2)))
+    return float(np.log(max(np.linalg.norm(lower - upper) / max(_width(lids), 1e-6), 1e-2)))
+
+
+def _width(lids: Float[ndarray, "lid 2"]) -> float:
+    """Distance of the eye's corners."""
+    return float(np.linalg.norm(lids[_CORNERS[0]] - lids[_CORNERS[1]]))
 
 
 def _background(

@@ -126,6 +126,19 @@ def test_white_between_narrow_lids_is_taken_for_shaded() -> None:
     assert nothing.eye_white_reliability.item() == 0
 
 
+def test_a_picture_on_its_side_gives_the_same_colours() -> None:
+    image, face = picture()
+    points = landmarks()
+    for (_, y), ring in zip(EYES, _LID_RINGS, strict=True):
+        points[list(ring), 1] = y + (points[list(ring), 1] - y) * 0.6
+    upright = measure_surroundings(image, everywhere(), face, points, yaw_degrees=0.0)
+    turned = torch.stack([points[:, 1], SIDE - points[:, 0]], dim=1)
+    sideways = measure_surroundings(image.rot90(1, (1, 2)), everywhere(), face.rot90(1, (0, 1)), turned, 0.0)
+    assert upright.eye_white.max() > max(WHITE) * 1.01
+    torch.testing.assert_close(sideways.eye_white, upright.eye_white, rtol=1e-3, atol=0)
+    torch.testing.assert_close(sideways.eye_white_reliability, upright.eye_white_reliability, rtol=0, atol=1e-3)
+
+
 def test_a_face_that_fills_the_picture_has_no_background() -> None:
     image, _ = picture()
     found = measure_surroundings(image, everywhere(), everywhere(), landmarks(), yaw_degrees=0.0)
