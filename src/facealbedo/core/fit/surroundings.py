@@ -154,7 +154,8 @@ def _palest_level(white: Float[ndarray, "pixel 3"], settings: SurroundingsConfig
 def _log_opening(lids: Float[ndarray, "lid 2"]) -> float:
     """Log of the gap between the lids over the eye's width."""
     lower, upper = lids[_LOWER_MIDDLE].mean(0), lids[_UPPER_MIDDLE].mean(0)
-    return float(np.log(max(np.linalg.norm(lower - upper) / max(_width(lids), 1e-6), 1e-2)))
+    gap = float(np.linalg.norm(lower - upper))
+    return float(np.log(max(gap / max(_width(lids), 1e-6), 1e-2)))
 
 
 def _width(lids: Float[ndarray, "lid 2"]) -> float:
