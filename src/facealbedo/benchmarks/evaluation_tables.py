@@ -104,22 +104,24 @@ def _with_true_geometry(reference: Mapping[str, Any], columns: Sequence[str]) ->
     size = _largest(sizes)
     if size is None:
         return NOT_MEASURED
-    tables = dict(sizes[size]["tables"]["true"])
-    if all(f"{column}_of_truth" in row["mean"] for row in tables.values() for column in columns):
-        means = next(iter(tables.values()))["mean"]
-        tables["the true albedo"] = {"mean": {column: means[f"{column}_of_truth"] for column in columns}}
-    return _means(columns, tables)
+    tables = sizes[size]["tables"]["true"]
+    means = next(iter(tables.values()))["mean"]
+    truth = {column: means[f"{column}_of_truth"] for column in columns if f"{column}_of_truth" in means}
+    return _means(columns, tables, truth if len(truth) == len(columns) else None)
 
 
-def _means(wanted: Sequence[str], tables: Mapping[str, Any]) -> str:
+def _means(wanted: Sequence[str], tables: Mapping[str, Any], truth: Mapping[str, Any] | None = None) -> str:
+    """A row a method, and below them what the true albedo has, if that is given."""
     columns = [column for column in wanted if all(column in row["mean"] for row in tables.values())]
+    rows = {f"`{method}`": row["mean"] for method, row in tables.items()}
+    rows |= {"the true albedo": truth} if truth else {}
     lines = [[""] + [METRICS[column].label for column in columns], ["---"] * (len(columns) + 1)]
-    for method, row in tables.items():
+    for title, means in rows.items():
         cells = []
         for column in columns:
-            interval, digits = row["mean"][column], METRICS[column].decimals
+            interval, digits = means[column], METRICS[column].decimals
             cells.append(f"{interval['value']:.{digits}f} ({interval['low']:.{digits}f}-{interval['high']:.{digits}f})")
-        lines.append([method if " " in method else f"`{method}`", *cells])
+        lines.append([title, *cells])
     return _markdown(lines)
 
 

@@ -14,13 +14,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from facealbedo.core.colour import ita_degrees, linear_rgb_to_lab, luminance
-from facealbedo.core.fabricate.camera_response import CameraConfig, apply_response, sample_response
-from facealbedo.core.fabricate.natural_light import NaturalLight, NaturalLightConfig, sample_natural_light
+from facealbedo.core.fabricate.camera_response import apply_response, sample_response
+from facealbedo.core.fabricate.natural_light import NaturalLight, sample_natural_light
 from facealbedo.core.face_model.albedo_prior import AlbedoPrior
 from facealbedo.core.face_model.model import FaceModel
 from facealbedo.core.fit.surroundings import SurroundingsConfig
 from facealbedo.core.fit.tone import tone_rgb
-from facealbedo.core.fit.tone_features import CORE, EYES, REGIONS, SkinPoints, Surroundings, tone_features
+from facealbedo.core.fit.tone_features import (
+    CORE,
+    EYES,
+    REGIONS,
+    SkinPoints,
+    Surroundings,
+    mean_over_lids,
+    tone_features,
+)
 from facealbedo.core.geometry.rotations import axis_angle_to_matrix
 from facealbedo.core.lighting.envmap import EnvironmentMap
 from facealbedo.core.lighting.sh import irradiance, positive
@@ -106,8 +114,6 @@ def simulate_tone_statistics(
     environments: EnvironmentMap,
     environments_sh: Float[Tensor, "environment 3 25"],
     config: ToneSimulationConfig | None = None,
-    light_config: NaturalLightConfig | None = None,
-    camera_config: CameraConfig | None = None,
 ) -> ToneStatistics:
     """Simulate pictures and return their features.
 
@@ -118,8 +124,6 @@ def simulate_tone_statistics(
         environments: natural light; leave out of it what the estimator is to be tested on.
         environments_sh: their SH of order 4.
         config: sizes and chances.
-        light_config: of the light.
-        camera_config: of the camera.
     """
     settings = config or ToneSimulationConfig()
     generator = torch.Generator().manual_seed(settings.seed)
@@ -131,11 +135,11 @@ def simulate_tone_statistics(
     batches = []
     for start in range(0, settings.faces, 1000):
         count = min(1000, settings.faces - start)
-        light = sample_natural_light(environments, environments_sh, count, generator, light_config)
+        light = sample_natural_light(environments, environments_sh, count, generator)
         coeffs = prior.sample(count, generator)
         albedo = small.decode(coeffs).flatten(2)[..., chosen]
         albedo = albedo * _region_errors(regions[:, chosen], count, settings, generator)
-        features = _simulate(albedo, light, heads, regions[:, chosen], sky, generator, settings, camera_config)
+        features = _simulate(albedo, light, heads, regions[:, chosen], sky, generator, settings)
         melanin, haemoglobin = prior.tone_of(coeffs)
         batches.append((features, melanin, haemoglobin))
     features, melanin, haemoglobin = (torch.cat(parts) for parts in zip(*batches, strict=True))
@@ -180,7 +184,6 @@ def _simulate(
     sky: Float[Tensor, "point"],
     generator: torch.Generator,
     settings: ToneSimulationConfig,
-    camera_config: CameraConfig | None,
 ) -> Float[Tensor, "batch feature"]:
     count = len(albedo)
     which = torch.randint(len(heads.normal), (count,), generator=generator)
@@ -191,12 +194,11 @@ def _simulate(
     weight = weight / weight.sum(2, keepdim=True).clamp(min=1e-6)
     mean_shading = (shading * weight).sum(2)
     background = _background(light, mean_shading, settings, generator)
-    response = sample_response((radiance * weight).sum(2), background, mean_shading, generator, camera_config)
+    response = sample_response((radiance * weight).sum(2), background, mean_shading, generator)
     response = replace(response, gain=response.gain * _low_key(count, settings, generator))
     noise = (settings.point_log_sd * torch.randn(count, 1, radiance.shape[2], generator=generator)).exp()
     colour = apply_response(response, radiance * noise).transpose(1, 2)
-    lids = (trust + 1e-3)[:, None] * regions[_EYES]
-    eye_shading = (shading * lids).sum(2) / lids.sum(2)
+    eye_shading = mean_over_lids(shading, trust, regions[_EYES])
     skin = (albedo * weight).sum(2)
     eye, reliability = _eye_white(skin, settings, generator)
     surroundings = Surroundings(

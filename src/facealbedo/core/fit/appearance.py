@@ -30,6 +30,7 @@ from facealbedo.core.fit.tone_features import (
     REGIONS,
     SkinPoints,
     Surroundings,
+    mean_over_lids,
     tone_features,
     without_false_white,
 )
@@ -236,14 +237,12 @@ def _skin_points(observation: UVObservation, shading: Tensor, maps: AppearanceMa
     share = F.avg_pool2d(weight, factor)
     safe = share.clamp(min=1e-6)
     colour = F.avg_pool2d(observation.uv_texture * weight, factor) / safe
-    # Where no lid is seen the hidden ones have to do: the eye white is not read there.
-    lids = maps.lids * (weight + 1e-3)
     return SkinPoints(
         colour=colour.flatten(2).transpose(1, 2),
         trust=share.flatten(1),
         regions=maps.tone_regions,
         shading=F.avg_pool2d(shading, factor).flatten(1),
-        eye_shading=(shading * lids).sum((1, 2, 3)) / lids.sum((1, 2, 3)),
+        eye_shading=mean_over_lids(shading.flatten(2), weight.flatten(1), maps.lids.flatten())[:, 0],
     )
 
 

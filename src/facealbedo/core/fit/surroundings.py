@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
 
-from facealbedo.core.fit.tone_features import Surroundings
+from facealbedo.core.fit.tone_features import DARKEST, Surroundings
 
 # MediaPipe's rings of the lids, in order around each eye, and the irises (centre, then four points of the border).
 _LID_RINGS = (
@@ -23,7 +23,6 @@ _MEDIAPIPE_POINTS = 478
 # Places in a ring of the eye's corners, and of the points above and below its middle.
 _CORNERS = (0, 8)
 _LOWER_MIDDLE, _UPPER_MIDDLE = [3, 4, 5], [11, 12, 13]
-_DARKEST = 2e-3
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ def _between_lids(
 
 def _palest_level(white: Float[ndarray, "pixel 3"], settings: SurroundingsConfig) -> Float[ndarray, "3"] | None:
     """Return the log colour of an eye's white from its pixels; None where it is burnt out."""
-    logs = np.log(np.maximum(white, _DARKEST))
+    logs = np.log(np.maximum(white, DARKEST))
     redness = logs[:, 0] - logs[:, 1]
     pale = logs[redness <= np.quantile(redness, settings.paler)]
     level = np.exp(pale).mean(1)

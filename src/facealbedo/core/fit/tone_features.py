@@ -21,7 +21,7 @@ REGIONS = ("lips",)
 CORE = "core_skin"
 # The region whose light stands for that of the eyes.
 EYES = "lids"
-_DARKEST = 2e-3
+DARKEST = 2e-3
 # By how much log(R/G) of skin exceeds that of the eye white at the least. Between narrow lids, in their shade, what is
 # taken for the white is lid, lash or iris.
 _LEAST_REDDER = 0.2
@@ -74,7 +74,7 @@ def tone_features(points: SkinPoints, surroundings: Surroundings) -> Float[Tenso
     A region that is not seen, or of a colour that no blood gives (lipstick), has the reliability 0.
 
     Luminances of skin and eye white are those in the core's mean light: lips and eyes stand in other light than cheeks
-    and forehead, and on path-traced faces that is half of what an eye white's brightness errs by.
+    and forehead.
     The shading itself is left out: cast shadows and gloss make its shape tell more of a simulation than of a face.
     """
     core_weight = points.trust * points.regions[0]
@@ -94,6 +94,14 @@ def tone_features(points: SkinPoints, surroundings: Surroundings) -> Float[Tenso
         difference = torch.cat([difference[:, :1] - light[:, None], difference[:, 1:]], dim=-1)
         parts.append(torch.cat([difference * (reliability > 0)[:, None], reliability[:, None]], dim=-1))
     return torch.cat(parts, dim=-1)
+
+
+def mean_over_lids(
+    values: Float[Tensor, "batch channel point"], trust: Float[Tensor, "batch point"], lids: Float[Tensor, "point"]
+) -> Float[Tensor, "batch channel"]:
+    """Return the mean over the lids that are seen; where none is, the hidden ones have to do."""
+    weight = (lids * (trust + 1e-3))[:, None]
+    return (values * weight).sum(2) / weight.sum(2)
 
 
 def _log_light(shading: Tensor, mean: Tensor) -> Tensor:
@@ -126,7 +134,7 @@ def without_false_white(points: SkinPoints, surroundings: Surroundings) -> Surro
 
 def _log_chroma(colour: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape 3"]:
     """Return log luminance, log R/G and log B/G; colours near black keep a finite log."""
-    safe = colour.clamp(min=_DARKEST)
+    safe = colour.clamp(min=DARKEST)
     red, green, blue = safe.log().unbind(-1)
     return torch.stack([luminance(safe).log(), red - green, blue - green], dim=-1)
 
