@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from importlib.resources import files
@@ -124,14 +124,13 @@ def run_training(job: TrainJob, log: TrainLog | None = None) -> Trained:
     """
     devices = job.params.trainer.devices
     if devices == 1:
-        _train_one(job, log)
+        _train_one(job, pick_device(job.params.trainer.device), log)
     else:
         _launch(job, log, devices)
     return _trained(job)
 
 
-def _train_one(job: TrainJob, log: TrainLog | None, rank: int = 0, world_size: int = 1) -> None:
-    device = pick_device(job.params.trainer.device, rank)
+def _train_one(job: TrainJob, device: torch.device, log: TrainLog | None, rank: int = 0, world_size: int = 1) -> None:
     crew = make_crew(job, device, log, rank, world_size)
     started = time.perf_counter()
     state = train(job.config, crew)
@@ -142,30 +141,52 @@ def _train_one(job: TrainJob, log: TrainLog | None, rank: int = 0, world_size: i
 
 
 def _launch(job: TrainJob, log: TrainLog | None, devices: int) -> None:
-    """Start one process a device with torch's elastic launcher; each runs `_worker`."""
-    config = LaunchConfig(
-        min_nodes=1, max_nodes=1, nproc_per_node=devices, rdzv_backend="c10d", rdzv_endpoint="localhost:0",
-        max_restarts=0, start_method="spawn",
-    )  # fmt: skip
+    """Train in one process a device."""
     try:
-        elastic_launch(config, _worker)(job, log)
+        on_devices(_train_rank, job.params.trainer.device, devices, job, log)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         why = str(failure.message).strip().splitlines()
         raise TrainingError(f"training process {rank} failed: {why[-1] if why else failure.exitcode}") from error
 
 
-@record
-def _worker(job: TrainJob, log: TrainLog | None) -> None:
+def _train_rank(device: torch.device, rank: int, world_size: int, job: TrainJob, log: TrainLog | None) -> None:
     """Train as one rank of several."""
+    _train_one(job, device, log if rank == 0 else None, rank, world_size)
+
+
+def on_devices(work: Callable[..., Any], kind: str, devices: int, *arguments: object) -> Any:
+    """Call a function in one process a device of this machine, started by torch's elastic launcher.
+
+    Args:
+        work: called with device, rank, number of processes and the arguments; must be found by its name in its module.
+        kind: of the devices, as `pick_device` takes it.
+        devices: how many.
+        arguments: sent to each process.
+
+    Returns:
+        What the first process returns.
+
+    Raises:
+        ChildFailedError: a process failed.
+    """
+    config = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=devices, rdzv_backend="c10d", rdzv_endpoint="localhost:0",
+        max_restarts=0, start_method="spawn",
+    )  # fmt: skip
+    return elastic_launch(config, _as_rank)(work, kind, *arguments)[0]
+
+
+@record
+def _as_rank(work: Callable[..., Any], kind: str, *arguments: object) -> Any:
+    """Join the other processes and work."""
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    device = pick_device(job.params.trainer.device, int(os.environ["LOCAL_RANK"]))
-    backend = "nccl" if device.type == "cuda" else "gloo"
+    device = pick_device(kind, int(os.environ["LOCAL_RANK"]))
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    torch.distributed.init_process_group(backend)
+    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        _train_one(job, log if rank == 0 else None, rank, world_size)
+        return work(device, rank, world_size, *arguments)
     finally:
         torch.distributed.destroy_process_group()
 
@@ -315,7 +336,7 @@ def _trained(job: TrainJob) -> Trained:
     data = job.store().read()
     if data is None:
         raise TrainingError("the training left no checkpoint")
-    state = fresh_state(config, torch.device("cpu"), synchronise_norms=False)
+    state = fresh_state(config, torch.device("cpu"))
     restore_checkpoint(data, state, config)
     card = model_card(job, state.step)
     return Trained(weights_to_bytes(state.average, config.network, card), card)

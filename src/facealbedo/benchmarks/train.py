@@ -29,13 +29,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from facealbedo.configuration import CONFIG_LOADER_ARGS
 from facealbedo.core.train.config import TrainConfig
+from facealbedo.core.train.exchange import Exchange
 from facealbedo.core.train.guard import FiniteGuard
 from facealbedo.core.train.loop import Crew, Forward, Sitters, begin, descend, prepare_forward
 from facealbedo.core.train.scene import Scene
 from facealbedo.core.train.schedule import progress
 from facealbedo.core.train.state import TrainState, update_average
 from facealbedo.params.train import TrainParams
-from facealbedo.training import make_crew, make_job, pick_device
+from facealbedo.training import make_crew, make_job, on_devices, pick_device
 
 WARM_STEPS, REPEATS = 12, 5
 # Seconds over which the driver is asked how busy the device is, and between the questions.
@@ -51,6 +52,9 @@ def main() -> None:
     parser.add_argument("--env", default="gpu", help="Kedro environment whose parameters are measured")
     parser.add_argument("--presets", nargs="+", default=["paper", "default"])
     parser.add_argument("--steps", type=int, default=40, help="timed steps a repeat")
+    parser.add_argument(
+        "--devices", type=int, default=1, help="with 2 and more, only the rate on that many is measured"
+    )
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"))
     args = parser.parse_args()
@@ -59,15 +63,20 @@ def main() -> None:
     report: dict[str, Any] = {"command": " ".join(["python -m facealbedo.benchmarks.train", *sys.argv[1:]])}
     report |= describe_device(device)
     for name in args.presets:
-        report[name] = measure_preset(base.model_copy(update={"preset": name}), device, args.steps, args.data)
+        params = base.model_copy(update={"preset": name})
+        if args.devices > 1:
+            report[name] = measure_devices(params, args.devices, args.steps, args.data)
+        else:
+            report[name] = measure_preset(params, device, args.steps, args.data)
         sys.stdout.write(f"{name}: {json.dumps(report[name])}\n")
         # After each preset: what is measured is kept if the next one fails.
-        sys.stdout.write(f"written: {_written(args.out, report)}\n")
+        sys.stdout.write(f"written: {_written(args.out, report, args.devices)}\n")
 
 
-def _written(folder: Path, report: dict[str, Any]) -> Path:
+def _written(folder: Path, report: dict[str, Any], devices: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"train_{report['device'].lower().replace(' ', '_')}.json"
+    several = f"_x{devices}" if devices > 1 else ""
+    target = folder / f"train_{report['device'].lower().replace(' ', '_')}{several}.json"
     target.write_text(json.dumps(report, indent=1) + "\n")
     return target
 
@@ -129,6 +138,40 @@ def measure_preset(params: TrainParams, device: torch.device, steps: int, data: 
     }
 
 
+def measure_devices(params: TrainParams, devices: int, steps: int, data: Path) -> dict[str, Any]:
+    """Measure whole training steps on one device and on several, each device with the preset's batch.
+
+    Both are started as trainings are: one process a device, by torch's elastic launcher.
+    """
+    kind = params.trainer.device
+    rates = {count: on_devices(_rates, kind, count, params, steps, data) for count in (1, devices)}
+    medians = {count: statistics.median(values) for count, values in rates.items()}
+    return {
+        "batch_size_a_device": params.trainer.batch_size,
+        "images_per_second": {str(count): value for count, value in medians.items()},
+        "images_per_second_all": {str(count): values for count, values in rates.items()},
+        "times_one_device": medians[devices] / medians[1],
+    }
+
+
+def _rates(
+    device: torch.device, rank: int, world_size: int, params: TrainParams, steps: int, data: Path
+) -> list[float]:
+    """Return images a second of all processes together, a repeat each."""
+    job = make_job(params, *prepared_tables(data), Path())
+    config = replace(job.config, checkpoint_every=0, validate_every=0, image_every=0)
+    crew = replace(make_crew(job, device, None, rank, world_size), store=None, inspect=None, picture=None)
+    run = _Run(config, crew)
+    run.steps(2 * WARM_STEPS)
+
+    def timed() -> float:
+        # Nobody's clock starts before everybody is there, or stops before everybody is done.
+        torch.distributed.barrier()
+        return _once(lambda: (run.steps(steps), torch.distributed.barrier()), device)
+
+    return [config.batch_size * world_size * steps / timed() for _ in range(REPEATS)]
+
+
 class _Run:
     """A training that can be stopped between its parts."""
 
@@ -136,6 +179,7 @@ class _Run:
         self.config, self.crew = config, crew
         self.state: TrainState = begin(config, crew)
         self.forward: Forward = prepare_forward(config, crew, self.state)
+        self.exchange = Exchange(self.state.refiner, crew.world_size)
         self.guard = FiniteGuard(crew.stage.device)
         self.sitters = Sitters(config, crew)
 
@@ -143,7 +187,7 @@ class _Run:
         """Make one whole step."""
         scene = self.sitters.see(self.state.step)
         loss, terms = self.forward(scene, progress(self.config, self.state.step))
-        descend(self.config, self.state, self.guard, loss, terms)
+        descend(self.config, self.state, self.guard, self.exchange, loss, terms)
         self.state.step += 1
         update_average(self.state, self.config.ema_decay)
         self.guard.raise_if_found()
@@ -171,7 +215,7 @@ class _Run:
             found["scene"].append(_once(lambda: box.update(scene=self.sitters.see(state.step)), device))
             found["forward_and_losses"].append(_once(lambda: box.update(out=self.forward(box["scene"], 0.5)), device))
             found["backward_and_optimiser"].append(
-                _once(lambda: descend(config, state, self.guard, *box["out"]), device)
+                _once(lambda: descend(config, state, self.guard, self.exchange, *box["out"]), device)
             )
             state.step += 1
             found["mean"].append(_once(lambda: update_average(state, config.ema_decay), device))

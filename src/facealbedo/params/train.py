@@ -88,7 +88,7 @@ class TrainerParams(BaseModel):
     flip: bool = Field(True, description="Mirror half of the photos.")
     mixed_precision: bool = Field(True, description="Compute the network in bfloat16.")
     compile: bool = Field(False, description="Let torch compile network and losses.")
-    cuda_graphs: bool = Field(False, description="Record the launches of `compile` and replay them; one device.")
+    cuda_graphs: bool = Field(False, description="Record the launches of `compile` and replay them.")
     seed: int = Field(0, ge=0, description="Of weights, order, mirror and fabricated faces.")
     log_every: int = Field(50, ge=0, description="Steps between logged numbers; 0: never.")
     validate_every: int = Field(1000, ge=0, description="Steps between validations; 0: never.")

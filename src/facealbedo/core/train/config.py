@@ -34,8 +34,7 @@ class TrainConfig:
         ema_decay: of the running mean of the weights, which is what training is for.
         flip: mirror half of the photos.
         mixed_precision: compute the network in bfloat16.
-        compile: let torch compile network and losses (pays after a minute). cuda_graphs: and record their launches
-            (on a single device).
+        compile: let torch compile network and losses (pays after a minute). cuda_graphs: and record their launches.
         seed: of weights, order, mirror and fabricated faces.
         log_every, validate_every, image_every, checkpoint_every: steps between; 0: never.
     """

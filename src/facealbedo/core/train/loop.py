@@ -16,6 +16,7 @@ from facealbedo.core.networks.refiner import Refiner
 from facealbedo.core.train.batch import CropSource, mirror_batch
 from facealbedo.core.train.checkpoint import checkpoint_to_bytes, restore_checkpoint
 from facealbedo.core.train.config import TrainConfig, TrainingError
+from facealbedo.core.train.exchange import Exchange
 from facealbedo.core.train.guard import FiniteGuard
 from facealbedo.core.train.sampler import ShuffledRows, step_generator
 from facealbedo.core.train.scene import Scene, Stage, concatenate, make_scene
@@ -100,6 +101,7 @@ def train(config: TrainConfig, crew: Crew) -> TrainState:
     check(config, crew)
     state = begin(config, crew)
     forward = prepare_forward(config, crew, state)
+    exchange = Exchange(state.refiner, crew.world_size)
     guard = FiniteGuard(crew.stage.device)
     meter = Meter(config, crew)
     sitters = Sitters(config, crew)
@@ -107,7 +109,7 @@ def train(config: TrainConfig, crew: Crew) -> TrainState:
         try:
             scene = sitters.see(state.step)
             loss, terms = forward(scene, progress(config, state.step))
-            norm = descend(config, state, guard, loss, terms)
+            norm = descend(config, state, guard, exchange, loss, terms)
         except torch.cuda.OutOfMemoryError as error:
             raise _out_of_memory(config) from error
         state.step += 1
@@ -132,8 +134,7 @@ def check(config: TrainConfig, crew: Crew) -> None:
 
 def begin(config: TrainConfig, crew: Crew) -> TrainState:
     """Make a fresh state, or the checkpoint's."""
-    several = crew.world_size > 1 and crew.stage.device.type == "cuda"  # torch synchronises norms on CUDA only
-    state = fresh_state(config, crew.stage.device, synchronise_norms=several)
+    state = fresh_state(config, crew.stage.device)
     data = crew.store.read() if crew.store is not None else None
     if data is not None:
         restore_checkpoint(data, state, config)
@@ -144,21 +145,17 @@ Forward = Callable[[Scene, float], tuple[Tensor, dict[str, Tensor]]]
 
 
 def prepare_forward(config: TrainConfig, crew: Crew, state: TrainState) -> Forward:
-    """Return the function from a scene to its loss: precision, compilation and gradient exchange arranged."""
+    """Return the function from a scene to its loss: precision and compilation arranged."""
     stage, device = crew.stage, crew.stage.device
-    refiner: nn.Module = state.refiner
-    if crew.world_size > 1:
-        refiner = nn.parallel.DistributedDataParallel(state.refiner)
     # A tensor, so that a compiled loss is not compiled again for every value.
     done = torch.zeros((), device=device)
 
     def judge(scene: Scene) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.mixed_precision):
-            refined = refiner(scene.face)
+            refined = state.refiner(scene.face)
         return compare(scene, refined, stage, config.weights, done, crew.features)
 
-    # With several processes the gradients' exchange would be recorded, too; nobody has measured that yet.
-    graphs = config.compile and config.cuda_graphs and crew.world_size == 1
+    graphs = config.compile and config.cuda_graphs
     judge_fast = torch.compile(judge, mode="reduce-overhead" if graphs else None) if config.compile else judge
 
     def forward(scene: Scene, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
@@ -275,11 +272,17 @@ class _Ahead:
 
 
 def descend(
-    config: TrainConfig, state: TrainState, guard: FiniteGuard, loss: Tensor, terms: dict[str, Tensor]
+    config: TrainConfig,
+    state: TrainState,
+    guard: FiniteGuard,
+    exchange: Exchange,
+    loss: Tensor,
+    terms: dict[str, Tensor],
 ) -> Tensor:
     """Backward, clip, and a step unless something is not finite; return the gradient's length before clipping."""
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    exchange.average()
     norm = nn.utils.clip_grad_norm_(state.refiner.parameters(), config.clip_norm)
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(config, state.step)

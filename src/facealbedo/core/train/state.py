@@ -6,7 +6,7 @@ import copy
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from facealbedo.core.networks.presets import build_refiner
 from facealbedo.core.networks.refiner import Refiner
@@ -34,20 +34,17 @@ class TrainState:
         return self._tensors
 
 
-def fresh_state(config: TrainConfig, device: torch.device, synchronise_norms: bool = False) -> TrainState:
+def fresh_state(config: TrainConfig, device: torch.device) -> TrainState:
     """Make a network with weights from the configuration's seed.
 
     Args:
         config: of the run.
         device: where to train.
-        synchronise_norms: let batch norms see the batches of all ranks.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mixed_seed(config.seed, "weights"))
         refiner = build_refiner(config.network)
     average = copy.deepcopy(refiner).requires_grad_(False).eval()
-    if synchronise_norms:
-        refiner = nn.SyncBatchNorm.convert_sync_batchnorm(refiner)
     refiner = refiner.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = average.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(refiner.parameters(), lr=config.learning_rate, betas=(0.9, 0.999), fused=True)
