@@ -3,7 +3,8 @@
     python -m facealbedo.benchmarks.evaluation [FOLDER]
 
 Reads ``FOLDER/<set>/metrics.json`` (FOLDER: data/08_reporting/evaluation) and writes
-``docs/benchmarks/evaluation_reference.json``: what the gate compares with and README's tables are made of.
+``docs/benchmarks/evaluation_reference.json``: what the gate compares with and README's tables are made of. A network
+that was not measured this time keeps its numbers, where truth and the numbers of all built-in methods are as before.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ _FACTS = (
     "oracle_of",
 )
 _DIGITS = 4
+# Largest difference of a number between two measurements of the same: rounding of other instructions.
+_SAME = 0.01
+_BUILT_IN = "built in"
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +58,50 @@ def take_over(folder: Path, known: Mapping[str, Any]) -> dict[str, Any]:
         for part in ("tables", "strata", "oracles", "minus_prior"):
             if part in metrics:
                 kept[part] = rounded(metrics[part])
-        reference.setdefault(name, {})[metrics["size"]] = kept
+        sizes = reference.setdefault(name, {})
+        sizes[metrics["size"]] = with_absent_methods(kept, sizes.get(metrics["size"], {}))
     return reference
+
+
+def with_absent_methods(new: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a set's numbers with those of the methods that were measured before only, if nothing else moved.
+
+    ``kept_from`` says which code measured each of them.
+    """
+    theirs = before.get("methods", {})
+    absent = [name for name in theirs if name not in new.get("methods", {})]
+    common = [name for name, what in theirs.items() if what == _BUILT_IN and name in new.get("methods", {})]
+    if not absent or new.get("truth_sha256") != before.get("truth_sha256") or not common:
+        return dict(new)
+    if not all(_agree(new["tables"]["fitted"][name], before["tables"]["fitted"][name]) for name in common):
+        return dict(new)
+    kept_from = before.get("kept_from", {})
+    return {
+        **_joined(new, before, frozenset(theirs)),
+        "kept_from": {name: kept_from.get(name, before["code"]) for name in absent},
+    }
+
+
+def _joined(new: Mapping[str, Any], before: Mapping[str, Any], methods: frozenset[str]) -> dict[str, Any]:
+    """Add what stands under methods in ``before`` alone, in its order, wherever methods are keys."""
+    together = {
+        key: _joined(value, before[key], methods)
+        if isinstance(value, Mapping) and isinstance(before.get(key), Mapping)
+        else value
+        for key, value in new.items()
+    }
+    if not methods & set(new):
+        return together
+    return {key: together.get(key, value) for key, value in before.items()} | together
+
+
+def _agree(first: Any, second: Any) -> bool:
+    """Say whether two trees have the same numbers."""
+    if isinstance(first, Mapping):
+        return set(first) == set(second) and all(_agree(first[key], second[key]) for key in first)
+    if isinstance(first, float | int) and isinstance(second, float | int):
+        return abs(first - second) <= _SAME
+    return bool(first == second)
 
 
 def rounded(tree: Any) -> Any:

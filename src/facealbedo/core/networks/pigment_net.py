@@ -91,6 +91,7 @@ class PigmentNet(nn.Module):
             net.load_state_dict({name: value.float() for name, value in tensors.items()})
         except (TensorFileError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise PigmentNetError(f"not a pigment network: {error}") from error
+        net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return net.eval().requires_grad_(False)
 
 
@@ -131,4 +132,5 @@ def pigment_channels(
 def pigment_shares(net: PigmentNet, channels: Float[Tensor, "batch channel height width"]) -> Tensor:
     """Return the network's shares, in single precision; on CUDA computed in bfloat16."""
     with torch.autocast(channels.device.type, dtype=torch.bfloat16, enabled=channels.device.type == "cuda"):
-        return torch.cat([net(part).float() for part in channels.split(_AT_ONCE)])
+        seen = channels.contiguous(memory_format=torch.channels_last)
+        return torch.cat([net(part).float() for part in seen.split(_AT_ONCE)])
