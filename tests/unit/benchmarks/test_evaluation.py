@@ -9,35 +9,41 @@ import pytest
 from facealbedo.benchmarks.evaluation import with_absent_methods
 
 
-def numbers(code: str, values: dict[str, float], truth: str = "t") -> dict[str, Any]:
+def numbers(code: str, values: dict[str, float], config: str = "c") -> dict[str, Any]:
     built_in = {name: "built in" if name in ("prior", "quotient") else f"hash of {name}" for name in values}
-    rows = {name: {"mean": {"error": value}, "worst": "VI"} for name, value in values.items()}
+    rows = {
+        name: {"mean": {"error": {"value": value, "low": value - 0.2, "high": value + 0.2}}, "worst": "VI"}
+        for name, value in values.items()
+    }
     strata = {"marked": {"people": 3, "methods": rows}}
-    return {"code": code, "truth_sha256": truth, "methods": built_in, "tables": {"fitted": rows}, "strata": strata}
+    return {
+        "code": code, "truth_sha256": f"truth of {code}", "people": 36, "photos": 180, "seed": 7, "config": config,
+        "methods": built_in, "tables": {"fitted": rows}, "strata": strata,
+    }  # fmt: skip
 
 
 BEFORE = numbers("a", {"prior": 3.0, "quotient": 4.0, "default": 2.0, "paper": 3.5})
 
 
 def test_what_was_known_stays_with_the_code_that_measured_it():
-    new = numbers("b", {"prior": 3.001, "quotient": 4.0, "default": 1.9})
+    new = numbers("b", {"prior": 3.03, "quotient": 4.0, "default": 1.9})
     found = with_absent_methods(new, BEFORE)
     assert list(found["methods"]) == ["prior", "quotient", "default", "paper"]
     for rows in (found["tables"]["fitted"], found["strata"]["marked"]["methods"]):
-        assert {name: row["mean"]["error"] for name, row in rows.items()} == {
-            "prior": 3.001, "quotient": 4.0, "default": 1.9, "paper": 3.5,
+        assert {name: row["mean"]["error"]["value"] for name, row in rows.items()} == {
+            "prior": 3.03, "quotient": 4.0, "default": 1.9, "paper": 3.5,
         }  # fmt: skip
     assert found["code"] == "b"
-    assert found["kept_from"] == {"paper": "a"}
+    assert found["kept_from"] == {"paper": {"code": "a", "truth_sha256": "truth of a"}}
     later = with_absent_methods(numbers("c", {"prior": 3.0, "quotient": 4.0}), found)
-    assert later["kept_from"] == {"paper": "a", "default": "b"}
+    assert {name: source["code"] for name, source in later["kept_from"].items()} == {"paper": "a", "default": "b"}
 
 
 @pytest.mark.parametrize(
     "new",
     [
         numbers("b", {"prior": 3.1, "quotient": 4.0, "default": 1.9}),
-        numbers("b", {"prior": 3.0, "quotient": 4.0, "default": 1.9}, truth="other"),
+        numbers("b", {"prior": 3.0, "quotient": 4.0, "default": 1.9}, config="other"),
         numbers("b", {"default": 1.9}),
     ],
     ids=["a_method_moved", "another_set", "nothing_to_compare"],
