@@ -139,12 +139,16 @@ def measure_preset(params: TrainParams, device: torch.device, steps: int, data: 
 
 
 def measure_devices(params: TrainParams, devices: int, steps: int, data: Path) -> dict[str, Any]:
-    """Measure whole training steps on one device and on several, each device with the preset's batch.
+    """Measure whole training steps on one device and on several, each device with the trainer's batch.
 
     Both are started as trainings are: one process a device, by torch's elastic launcher.
     """
-    kind = params.trainer.device
-    rates = {count: on_devices(_rates, kind, count, params, steps, data) for count in (1, devices)}
+    rates: dict[int, list[float]] = {}
+    for count in (1, devices):
+        rates[count] = on_devices(_rates, params.trainer.device, count, params, steps, data)
+        # At once: each count loads, compiles and warms up for minutes.
+        sys.stdout.write(f"{params.preset} on {count}: {rates[count]} images/s\n")
+        sys.stdout.flush()
     medians = {count: statistics.median(values) for count, values in rates.items()}
     return {
         "batch_size_a_device": params.trainer.batch_size,
