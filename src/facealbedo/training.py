@@ -146,7 +146,9 @@ def _launch(job: TrainJob, log: TrainLog | None, devices: int) -> None:
         on_devices(_train_rank, job.params.trainer.device, devices, job, log)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
-        why = str(failure.message).strip().splitlines()
+        # Torch keeps an exception of ours as a record, and the end of a killed process as text.
+        message = failure.message["message"] if isinstance(failure.message, dict) else failure.message
+        why = str(message).strip().splitlines()
         raise TrainingError(f"training process {rank} failed: {why[-1] if why else failure.exitcode}") from error
 
 

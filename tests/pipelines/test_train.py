@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from pydantic import ValidationError
 
@@ -91,6 +92,14 @@ def test_two_processes_train_one_network(prepared, tmp_path):
     assert job.store().read() is not None
     refiner, _ = weights_from_bytes(trained.weights)
     assert all(bool(value.isfinite().all()) for value in refiner.state_dict().values() if value.is_floating_point())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_what_stops_one_of_several_processes_is_said(prepared, tmp_path):
+    job = make_job(small(devices=2, device="cuda"), *prepared, tmp_path)
+    with pytest.raises(TrainingError, match=r"process \d failed: .*asks for CUDA device \d, but there are 0"):
+        run_training(job)
 
 
 def test_settings_data_and_devices_have_checkpoints_of_their_own(prepared, tmp_path):

@@ -34,8 +34,8 @@ _FACTS = (
     "oracle_of",
 )
 _DIGITS = 4
-# Largest difference between two measurements of the same, as a part of the bootstrap interval: on another machine the
-# path traced photos may differ in their last bits, and a fit with them.
+# Largest difference between two measurements of the same, as a part of the bootstrap interval: sums in another order
+# (more threads) round differently, and a fit may follow.
 _SAME = 0.1
 _BUILT_IN = "built in"
 # What makes a set the same set.
