@@ -219,7 +219,8 @@ class Sitters:
             made.append((config.n_fabricated, crew.fabricator.make(count, generator)))
         if config.network.architecture == "residual" or config.weights.pigment > 0:
             # Once a scene, when its light is known: network and loss take it, and compile without it.
-            made = [(count, replace(scene, face=crew.stage.judged(scene.face))) for count, scene in made]
+            judged = crew.stage.judged
+            made = [(count, replace(scene, face=judged(scene.face, fused=config.compile))) for count, scene in made]
         return made
 
     def _photographed(self, number: int, photos: CropSource, generator: torch.Generator) -> Scene:

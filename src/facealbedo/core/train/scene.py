@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float
@@ -17,7 +19,7 @@ from facealbedo.core.losses.total import Truth
 from facealbedo.core.networks.pigment import feature_region
 from facealbedo.core.networks.pigment_net import PigmentNet
 from facealbedo.core.networks.records import RefinerInput
-from facealbedo.core.networks.refiner import face_shares, with_pigment
+from facealbedo.core.networks.refiner import face_pigment, face_shares, log_ratio
 from facealbedo.core.render.gbuffer import render_gbuffer
 from facealbedo.core.render.rasterize import Rasterizer, get_rasterizer
 from facealbedo.core.render.uv import COSINE_RAMP, GRAZING_COSINE, atlas_texels, bake_region, bake_vertices, unwrap
@@ -28,6 +30,8 @@ from facealbedo.core.types import GBuffer, Record, TensorRecord
 # halvings spares the device a wait.
 PREFILTER_LEVELS = 1
 SMALLEST_PRIOR, LARGEST_PRIOR = 3e-3, 0.98
+# Faces judged at once: a block of steps has hundreds, whose activations would fill a device.
+_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -77,9 +81,21 @@ class Stage:
         """Where everything is."""
         return self.face_region.device
 
-    def judged(self, face: RefinerInput) -> RefinerInput:
-        """Return a face with its pigment."""
-        return with_pigment(face, None if self.pigment_net is None else face_shares(self.pigment_net, face))
+    def judged(self, face: RefinerInput, fused: bool = False) -> RefinerInput:
+        """Return faces with their pigment; ``fused``: by compiled code, for many faces of one resolution."""
+        judge, count = _judge(fused), len(face.prior_albedo)
+        parts = [judge(self.pigment_net, face[start : start + _AT_ONCE]) for start in range(0, count, _AT_ONCE)]
+        return replace(face, uv_pigment=torch.cat(parts))
+
+
+@torch.no_grad()
+def _pigment(net: PigmentNet | None, face: RefinerInput) -> Float[Tensor, "batch 3 height width"]:
+    return face_pigment(face, log_ratio(face), None if net is None else face_shares(net, face))
+
+
+@lru_cache(maxsize=2)
+def _judge(fused: bool) -> Callable[[PigmentNet | None, RefinerInput], Tensor]:
+    return torch.compile(_pigment, dynamic=False) if fused else _pigment
 
 
 def make_stage(
