@@ -186,6 +186,8 @@ def _as_rank(work: Callable[..., Any], kind: str, *arguments: object) -> Any:
     device = pick_device(kind, int(os.environ["LOCAL_RANK"]))
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    # Each process would take all cores, and several would wait for each other.
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) // world_size)))
     torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         return work(device, rank, world_size, *arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from facealbedo.core.train.config import TrainConfig, TrainingError
 from facealbedo.datasets.checkpoints import CheckpointFile
 from facealbedo.params.train import LossParams, NetworkParams, TrainParams
 from facealbedo.pipelines.train import create_pipeline
-from facealbedo.training import make_job, run_training, train_config
+from facealbedo.training import make_job, on_devices, run_training, train_config
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -92,6 +93,19 @@ def test_two_processes_train_one_network(prepared, tmp_path):
     assert job.store().read() is not None
     refiner, _ = weights_from_bytes(trained.weights)
     assert all(bool(value.isfinite().all()) for value in refiner.state_dict().values() if value.is_floating_point())
+
+
+def threads(device: torch.device, rank: int, world_size: int) -> int:
+    """What one of several processes says."""
+    return torch.get_num_threads() * world_size
+
+
+@pytest.mark.slow
+def test_several_processes_share_the_cores(monkeypatch):
+    # The processes find this module by its name.
+    monkeypatch.syspath_prepend(str(CONF.parent))
+    cores = os.cpu_count() or 1
+    assert on_devices(threads, "cpu", 2) <= max(cores, 2)
 
 
 @pytest.mark.slow

@@ -43,6 +43,8 @@ def measure_photos(
     stage = load_stage(RESOLUTION, torch.device("cpu"))
     scenes, refiner = photo_scenes(table, stage), weights_from_bytes(weights)[0]
     gallery = Gallery(stage, scenes, ())
+    left = weights_from_bytes(weights)[0]
+    left.baked_light = False
     return {
         "command": "python -m facealbedo.benchmarks.photos",
         "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
@@ -50,6 +52,8 @@ def measure_photos(
         "resolution": RESOLUTION,
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         "network": gallery.measure(refiner),
+        # The same without what a residual network does about the light that it finds in its albedo.
+        "network_with_baked_light": gallery.measure(left),
         **gallery.measure_baselines(),
     }
 

@@ -24,6 +24,7 @@ class NetworkParams(BaseModel):
     unseen: Literal["noise", "zeros"] = Field("noise", description="What stands for unseen texels (paper).")
     light_map: bool = Field(True, description="Correct the fitted light texel by texel (residual).")
     shading_gain: bool = Field(True, description="Have a full-resolution gain of the shading (residual).")
+    baked_light: bool = Field(True, description="Take out of the albedo what goes with the fitted light (residual).")
 
 
 class LossParams(BaseModel):

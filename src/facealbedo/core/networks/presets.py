@@ -24,6 +24,8 @@ class NetworkConfig:
         unseen: what stands for unseen texels (``paper`` only; ``residual`` always sees zeros and the trust).
         light_map: correct the fitted light texel by texel (``residual`` only; ``paper`` has no other light).
         shading_gain: let a full-resolution gain take up what neither light nor pigment explains (``residual`` only).
+        baked_light: take out of the albedo what goes with the fitted light, see `networks.baked_light` (``residual``
+            only).
     """
 
     architecture: Literal["paper", "residual"] = "residual"
@@ -36,6 +38,7 @@ class NetworkConfig:
     unseen: Literal["noise", "zeros"] = "noise"
     light_map: bool = True
     shading_gain: bool = True
+    baked_light: bool = True
 
 
 PRESETS: dict[str, NetworkConfig] = {
@@ -60,6 +63,6 @@ def build_refiner(config: NetworkConfig) -> Refiner:
     if config.architecture == "residual":
         return ResidualRefiner(
             config.channels, config.residual_blocks, config.light_factor, config.max_log_ratio, config.max_log_change,
-            config.light_map, config.shading_gain,
+            config.light_map, config.shading_gain, config.baked_light,
         )  # fmt: skip
     raise ValueError(f"unknown architecture {config.architecture!r}; choose paper or residual")

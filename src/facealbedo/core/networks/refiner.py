@@ -15,7 +15,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from facealbedo.core.colour import linear_to_srgb, srgb_to_linear
+from facealbedo.core.colour import linear_to_srgb, luminance, srgb_to_linear
+from facealbedo.core.lighting.sh import shading
+from facealbedo.core.networks.baked_light import baked_light
 from facealbedo.core.networks.paper import PaperNet
 from facealbedo.core.networks.pigment import believed, pigment_detail
 from facealbedo.core.networks.pigment_net import PigmentNet, pigment_channels, pigment_shares
@@ -39,6 +41,8 @@ class Refiner(nn.Module, ABC):
     """A refinement network of any architecture."""
 
     n_input: int
+    # Whether what goes with the fitted light is taken out of the albedo.
+    baked_light: bool = False
 
     @abstractmethod
     def channels(
@@ -123,7 +127,8 @@ class ResidualRefiner(Refiner):
     so that an unseen side is completed by looking at the same texel.
 
     The skin keeps the prior's tone: how light it is was weighed by the fit, from evidence that the maps do not hold.
-    A network that may move it learns the tones of the renderer that its fabricated faces come from.
+    A network that may move it learns the tones of the renderer that its fabricated faces come from. Nor does the skin
+    keep what goes with the fitted light (`networks.baked_light`): the gain takes that, too.
     """
 
     n_input = 24
@@ -137,11 +142,12 @@ class ResidualRefiner(Refiner):
         max_log_change: float,
         light_map: bool = True,
         shading_gain: bool = True,
+        baked_light: bool = True,
     ) -> None:
         super().__init__()
         self.unet = RefinementUNet(self.n_input, channels, residual_blocks, light_factor, light_map)
         self.max_log_ratio, self.max_log_change = max_log_ratio, max_log_change
-        self.shading_gain = shading_gain
+        self.shading_gain, self.baked_light = shading_gain, baked_light
 
     @property
     def network(self) -> nn.Module:
@@ -190,17 +196,30 @@ class ResidualRefiner(Refiner):
         skin = face.uv_regions[:, :1]
         taken = taken - change_of_tone(taken, skin)
         residual = taken + change - change_of_tone(change, skin)
+        baked = self._baked(face, residual) if self.baked_light else torch.zeros_like(skin)
+        residual = residual - baked
         belief = believed(face.observation.uv_visibility)
         gain = MAX_LOG_GAIN * torch.tanh(gain / MAX_LOG_GAIN) * belief
-        log_gain = quotient - taken + gain if self.shading_gain else torch.zeros_like(quotient)
+        log_gain = quotient - taken + gain + baked * belief if self.shading_gain else torch.zeros_like(quotient)
         albedo = soft_ceiling(face.prior_albedo * residual.exp()).clamp(min=1e-3)
         light = light * math.pi + face.sh_radiance.reshape(-1, 27, 1, 1)
         return RefinerOutput(albedo, light, log_gain, gates * belief, log_variance.clamp(-8, 2))
 
+    @staticmethod
+    def _baked(face: RefinerInput, residual: Float[Tensor, "batch 3 height width"]) -> Tensor:
+        """Return what of log(prior) + residual goes with the fitted light, tone apart."""
+        seen, skin = face.observation, face.uv_regions[:, :1]
+        # Sums over all texels and products of matrices: not in the network's precision.
+        with torch.autocast(residual.device.type, enabled=False):
+            log_albedo = _log_luminance(face.prior_albedo.float() * residual.float().exp())
+            light = _log_luminance(shading(face.sh_radiance.float(), seen.uv_normal_view.float()))
+            baked = baked_light(log_albedo, light, seen.uv_visibility, skin)
+        return baked - change_of_tone(baked, skin)
+
 
 def change_of_tone(
-    residual: Float[Tensor, "batch 3 height width"], skin: Float[Tensor, "batch_or_1 1 height width"]
-) -> Float[Tensor, "batch 3 1 1"]:
+    residual: Float[Tensor, "batch colour height width"], skin: Float[Tensor, "batch_or_1 1 height width"]
+) -> Float[Tensor, "batch colour 1 1"]:
     """Return the mean of a log change of the albedo over bare skin."""
     return (residual * skin).sum((2, 3), keepdim=True) / skin.sum((2, 3), keepdim=True).clamp(min=1.0)
 
@@ -256,6 +275,10 @@ def soft_ceiling(albedo: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     room = 1 - CEILING_KNEE
     above = CEILING_KNEE + room * torch.tanh((albedo - CEILING_KNEE) / room)
     return torch.where(albedo > CEILING_KNEE, above, albedo)
+
+
+def _log_luminance(linear: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 1 height width"]:
+    return _log(luminance(linear.movedim(1, -1))[:, None])
 
 
 def _signed_srgb(linear: Tensor) -> Tensor:
