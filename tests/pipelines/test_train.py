@@ -104,6 +104,8 @@ def threads(device: torch.device, rank: int, world_size: int) -> int:
 def test_several_processes_share_the_cores(monkeypatch):
     # The processes find this module by its name.
     monkeypatch.syspath_prepend(str(CONF.parent))
+    # Set, it would decide alone.
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     cores = os.cpu_count() or 1
     assert on_devices(threads, "cpu", 2) <= max(cores, 2)
 

@@ -34,8 +34,6 @@ _ALONG_SCALE, _OFF_SCALE = 4.0, 10.0
 _DARKEST = 4e-5
 # Shares before training, as logits: detail is rarely pigment along the line of shading, sooner off it.
 _FIRST_LOGITS = (-1.5, -0.5)
-# Faces at once: training makes hundreds, whose activations would fill a device.
-_AT_ONCE = 32
 
 
 class PigmentNetError(FaceAlbedoError):
@@ -132,5 +130,4 @@ def pigment_channels(
 def pigment_shares(net: PigmentNet, channels: Float[Tensor, "batch channel height width"]) -> Tensor:
     """Return the network's shares, in single precision; on CUDA computed in bfloat16."""
     with torch.autocast(channels.device.type, dtype=torch.bfloat16, enabled=channels.device.type == "cuda"):
-        seen = channels.contiguous(memory_format=torch.channels_last)
-        return torch.cat([net(part).float() for part in seen.split(_AT_ONCE)])
+        return net(channels.contiguous(memory_format=torch.channels_last)).float()

@@ -211,8 +211,8 @@ class ResidualRefiner(Refiner):
         seen, skin = face.observation, face.uv_regions[:, :1]
         # Sums over all texels and products of matrices: not in the network's precision.
         with torch.autocast(residual.device.type, enabled=False):
-            log_albedo = _log_luminance(face.prior_albedo.float() * residual.float().exp())
-            light = _log_luminance(shading(face.sh_radiance.float(), seen.uv_normal_view.float()))
+            log_albedo = _log_luminance(face.prior_albedo * residual.exp())
+            light = _log_luminance(shading(face.sh_radiance, seen.uv_normal_view))
             baked = baked_light(log_albedo, light, seen.uv_visibility, skin)
         return baked - change_of_tone(baked, skin)
 

@@ -88,13 +88,6 @@ def test_file_holds_the_network() -> None:
     torch.testing.assert_close(pigment_shares(again, channels), net.eval()(channels).detach(), atol=3e-3, rtol=0)
 
 
-def test_many_faces_are_judged_as_one_is() -> None:
-    channels = torch.randn(35, 9, 32, 32, generator=torch.Generator().manual_seed(5))
-    together = pigment_shares(load_pigment_net(), channels)
-    assert together.shape == (35, 2, 32, 32)
-    torch.testing.assert_close(together[34:], pigment_shares(load_pigment_net(), channels[34:]), atol=1e-5, rtol=0)
-
-
 def test_a_bad_file_is_named() -> None:
     good = PigmentNet((8, 16)).to_bytes()
     tensors = safetensors.torch.load(good)

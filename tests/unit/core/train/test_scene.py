@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from facealbedo.assets.pigment import load_pigment_net
 from facealbedo.core.colour import srgb_to_linear
 from facealbedo.core.lighting.sh import shading
 from facealbedo.core.networks.records import RefinerOutput
@@ -111,6 +112,18 @@ def test_lamp_shading_is_the_cosine():
     normals = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.6, 0.8], [0.0, 0.0, -1.0]]).T[None, :, None, :]
     found = lamp_diffuse(normals, torch.tensor([[0.0, 0.0, 1.0]]))
     torch.testing.assert_close(found.flatten(), torch.tensor([1.0, 0.8, 0.0]))
+
+
+def test_many_faces_are_judged_as_one_is(stage):
+    """Training judges whole blocks, more than a device holds at once."""
+    judging = dataclasses.replace(stage, pigment_net=load_pigment_net())
+    face = make_scene(stage, make_batch(stage, 35, seed=13)).face
+    together = judging.judged(face).uv_pigment
+    assert together.shape == face.prior_albedo.shape
+    assert not torch.equal(together, stage.judged(face).uv_pigment)
+    for one in (0, 31, 32, 34):
+        alone = judging.judged(face[one : one + 1]).uv_pigment
+        torch.testing.assert_close(together[one : one + 1], alone, atol=1e-4, rtol=0)
 
 
 def test_light_of_another_face_is_told_from_a_faces_own(stage):
