@@ -42,7 +42,7 @@ class LossParams(BaseModel):
     prior_width: float = Field(0.075, ge=0, le=1, description="Distance below which `prior` is quadratic; sRGB.")
     unseen_prior: float = Field(0.2, ge=0, le=1000, description="`prior` where neither side is seen.")
     unseen_symmetry: float = Field(0.3, ge=0, le=1000, description="`symmetry` where only the other side is seen.")
-    low_pass_prior: float = Field(0.4, ge=0, le=1000, description="The smooth, symmetric part of log(albedo / prior).")
+    low_pass_prior: float = Field(0.1, ge=0, le=1000, description="The smooth, symmetric part of log(albedo / prior).")
     symmetry: float = Field(0.0, ge=0, le=1000, description="Albedo against its mirror image.")
     low_pass_symmetry: float = Field(1.0, ge=0, le=1000, description="The same of the smooth part.")
     chroma: float = Field(0.1, ge=0, le=1000, description="Albedo edges where the photo's chromaticity is even.")
@@ -57,7 +57,7 @@ class LossParams(BaseModel):
     confidence: float = Field(0.05, ge=0, le=1000, description="Stated against true error of fabricated faces.")
     true_albedo: float = Field(2.0, ge=0, le=1000, description="Fabricated faces: log albedo, in the tone of the fit.")
     true_chroma: float = Field(1.0, ge=0, le=1000, description="Fabricated faces: ratios between the channels.")
-    true_detail: float = Field(2.0, ge=0, le=1000, description="Fabricated faces: differences of neighbours.")
+    true_detail: float = Field(4.0, ge=0, le=1000, description="Fabricated faces: differences of neighbours.")
 
 
 class PresetParams(BaseModel):

@@ -48,7 +48,7 @@ class LossWeights:
     prior_width: float = 0.075
     unseen_prior: float = 0.2
     unseen_symmetry: float = 0.3
-    low_pass_prior: float = 0.4
+    low_pass_prior: float = 0.1
     symmetry: float = 0.0
     low_pass_symmetry: float = 1.0
     chroma: float = 0.1
@@ -63,7 +63,7 @@ class LossWeights:
     confidence: float = 0.05
     true_albedo: float = 2.0
     true_chroma: float = 1.0
-    true_detail: float = 2.0
+    true_detail: float = 4.0
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class NetworkConfig:
         light_map: correct the fitted light texel by texel (``residual`` only; ``paper`` has no other light).
         shading_gain: let a full-resolution gain take up what neither light nor pigment explains (``residual`` only).
         baked_light: take out of the albedo what goes with the fitted light, see `networks.baked_light` (``residual``
-            only).
+            only, and not in training mode).
     """
 
     architecture: Literal["paper", "residual"] = "residual"

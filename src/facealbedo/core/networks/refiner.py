@@ -128,7 +128,8 @@ class ResidualRefiner(Refiner):
 
     The skin keeps the prior's tone: how light it is was weighed by the fit, from evidence that the maps do not hold.
     A network that may move it learns the tones of the renderer that its fabricated faces come from. Nor does the skin
-    keep what goes with the fitted light (`networks.baked_light`): the gain takes that, too.
+    keep what goes with the fitted light (`networks.baked_light`): the gain takes that, too. Not in training mode, in
+    which the network would learn to put it back.
     """
 
     n_input = 24
@@ -196,7 +197,7 @@ class ResidualRefiner(Refiner):
         skin = face.uv_regions[:, :1]
         taken = taken - change_of_tone(taken, skin)
         residual = taken + change - change_of_tone(change, skin)
-        baked = self._baked(face, residual) if self.baked_light else torch.zeros_like(skin)
+        baked = self._baked(face, residual) if self.baked_light and not self.training else torch.zeros_like(skin)
         residual = residual - baked
         belief = believed(face.observation.uv_visibility)
         gain = MAX_LOG_GAIN * torch.tanh(gain / MAX_LOG_GAIN) * belief

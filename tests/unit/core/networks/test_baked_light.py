@@ -14,6 +14,7 @@ from facealbedo.core.lighting.sh import shading
 from facealbedo.core.metrics.leakage import light_correlation
 from facealbedo.core.networks import PRESETS, RefinerInput, build_refiner
 from facealbedo.core.networks.baked_light import EVEN_VARIANCE, LARGEST_SLOPE, baked_light
+from facealbedo.core.networks.refiner import Refiner
 from facealbedo.core.types import UVObservation
 
 SIZE = 64
@@ -107,13 +108,19 @@ def lit_face(baked: float) -> RefinerInput:
     )
 
 
-def test_a_network_takes_it_out_of_the_albedo_and_the_render_stays():
-    face = lit_face(baked=0.15)
-    light = shading(face.sh_radiance, face.observation.uv_normal_view)
+def with_and_without() -> tuple[Refiner, Refiner]:
+    """The same network twice, one of which leaves the light where it is."""
     torch.manual_seed(0)
     refiner = build_refiner(PRESETS["tiny"])
     left = build_refiner(dataclasses.replace(PRESETS["tiny"], baked_light=False))
     left.load_state_dict(refiner.state_dict())
+    return refiner, left
+
+
+def test_a_network_takes_it_out_of_the_albedo_and_the_render_stays():
+    face = lit_face(baked=0.15)
+    light = shading(face.sh_radiance, face.observation.uv_normal_view)
+    refiner, left = (network.eval() for network in with_and_without())
     with torch.no_grad():
         clean, baked = refiner(face), left(face)
     skin = face.uv_regions[:, :1]
@@ -126,3 +133,10 @@ def test_a_network_takes_it_out_of_the_albedo_and_the_render_stays():
     torch.testing.assert_close(
         clean.uv_albedo.log().mean((2, 3)), baked.uv_albedo.log().mean((2, 3)), rtol=0, atol=1e-4
     )
+
+
+def test_a_network_that_learns_leaves_it():
+    refiner, left = (network.train() for network in with_and_without())
+    face = lit_face(baked=0.15)
+    with torch.no_grad():
+        assert torch.equal(refiner(face).uv_albedo, left(face).uv_albedo)
