@@ -17,7 +17,7 @@ from facealbedo.core.render.uv import mirror_uv
 # could be told from chance.
 EVEN_VARIANCE = 0.02
 # Largest part of the light that is looked for in an albedo. More of it is a beard below light from above.
-LARGEST_SLOPE = 0.2
+LARGEST_SLOPE = 0.3
 
 
 def baked_light(

@@ -37,28 +37,33 @@ class PigmentConfig:
     """How much of a photo's detail counts as pigment: where nothing was learned about it, and how far beside shares.
 
     Detail along the line of shading is counted in part: hair, stubble and pores lie on it, too. Darker detail on skin
-    may be a pore or a wrinkle, on brows and lips it is hair and seams; brighter detail is nearly always a highlight,
-    except where it takes back a brow that only the prior has.
+    may be a pore or a wrinkle, on brows it is hair; brighter detail is nearly always a highlight, except where it takes
+    back a brow that only the prior has. Lips have one colour, which is taken whole; what differs within them is mostly
+    light on a round, wet form.
 
     Detail off that line is softly limited in length: in light of several colours there is more than one line. The less
     of it a face has, the more certain is its light to have one colour, and the longer a mole's or freckle's may be.
 
     Attributes:
-        darker_skin, darker_features, brighter: shares of detail along the line.
+        darker_skin, darker_brows, darker_lips, brighter: shares of detail along the line; within lips of what differs
+            from their mean.
         hue_skin: longest off the line on faces with much of it, natural log; hue_clear: how much more on faces with
-            none; hue_usual: the mean length at which that ends; hue_lips: longest on lips; hue_brows: on brows, where
-            dark pixels and coarsely stored colours make up hues that no hair has; on beards, too.
+            none; hue_usual: the mean length at which that ends; hue_lips: longest of the colour of lips; hue_in_lips:
+            of what differs from it within them; hue_brows: longest on brows, where dark pixels and coarsely stored
+            colours make up hues that no hair has; on beards, too.
         hue_stain: longest on skin of which shares were learned. bare_weight: how much more bare skin weighs there in
             the level of the skin around than what is pigment itself.
     """
 
     darker_skin: float = 0.2
-    darker_features: float = 1.0
+    darker_brows: float = 1.0
+    darker_lips: float = 0.25
     brighter: float = 0.05
     hue_skin: float = 0.04
     hue_clear: float = 0.2
     hue_usual: float = 0.03
     hue_lips: float = 0.2
+    hue_in_lips: float = 0.05
     hue_brows: float = 0.04
     hue_stain: float = 0.3
     bare_weight: float = 50.0
@@ -123,10 +128,12 @@ def pigment_detail(
     above = ((log_ratio - around) * axis).sum(1, keepdim=True) * (trust > 0.05)
     above = torch.lerp(along, above, inside)
     # With the darkness of a brow that only the prior has goes its grey.
-    gone = torch.minimum(above.clamp(min=0), stock) / stock.clamp(min=1e-3) * _upper_half(inside)
+    gone = torch.minimum(above.clamp(min=0), stock) / stock.clamp(min=1e-3)
     grey = (own - axis * own_along) * inside * gone
     hue = _limited_hue(split.off + grey, trust * skin, inside, settings) - grey
     ruled = hue + axis * _pigment_along(along, above, stock, inside, settings)
+    lips = inside * (1 - _upper_half(inside))
+    ruled = torch.lerp(ruled, _lips(split, above, stock, trust * lips, settings), lips)
     if shares is None:
         return ruled
     return torch.lerp(_shared(log_ratio, trust, axis, darker, shares, settings), ruled, inside)
@@ -168,6 +175,32 @@ def _shared(
     return taken * axis + _shortened(off, settings.hue_stain + (settings.hue_brows - settings.hue_stain) * hair)
 
 
+def _lips(
+    split: DetailSplit, above: Tensor, stock: Tensor, seen: Tensor, settings: PigmentConfig
+) -> Float[Tensor, "batch 3 height width"]:
+    """Return what counts of the detail of lips: their one colour, and part of what differs from it.
+
+    Args:
+        split: the detail.
+        above: along the line of shading from the level of the skin around.
+        stock: how much darker the prior's lips are; a photo's lips are not lighter than the skin around.
+        seen: trusted lips.
+        settings: shares and limits.
+    """
+    total = seen.sum((2, 3), keepdim=True).clamp(min=1.0)
+
+    def mean(values: Tensor) -> Tensor:
+        return (values * seen).sum((2, 3), keepdim=True) / total
+
+    level, colour = mean(above), mean(split.off)
+    tone = torch.minimum(level, mean(stock))
+    rest = (above - level) * (above != 0)
+    along = tone + settings.brighter * rest.clamp(min=0) + settings.darker_lips * rest.clamp(max=0)
+    longest = torch.full_like(level, settings.hue_lips)
+    spots = _shortened(split.off - colour, torch.full_like(level, settings.hue_in_lips))
+    return along * split.axis + _shortened(colour, longest) + spots
+
+
 def hairiness(
     log_pigment: Float[Tensor, "batch channel height width"], trust: Float[Tensor, "batch 1 height width"]
 ) -> Float[Tensor, "batch 1 height width"]:
@@ -190,14 +223,12 @@ def _shortened(
 def _limited_hue(
     off: Float[Tensor, "batch 3 height width"], skin: Tensor, features: Tensor, settings: PigmentConfig
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Softly limit detail off the line of shading."""
+    """Softly limit detail off the line of shading, on skin and brows."""
     length = off.square().sum(1, keepdim=True).clamp(min=1e-10).sqrt()
     area = skin.sum((1, 2, 3), keepdim=True).clamp(min=1.0)
     usual = (length.clamp(max=LONGEST_HUE) * skin).sum((1, 2, 3), keepdim=True) / area
     on_skin = settings.hue_skin + settings.hue_clear * torch.exp(-((usual / settings.hue_usual) ** 2))
-    brows = torch.full_like(on_skin, settings.hue_brows)
-    on_features = torch.lerp(on_skin.clamp(min=settings.hue_lips), brows, _upper_half(off))
-    return _shortened(off, on_skin + (on_features - on_skin) * features)
+    return _shortened(off, on_skin + (settings.hue_brows - on_skin) * features)
 
 
 def _upper_half(like: Tensor) -> Float[Tensor, "height 1"]:
@@ -213,16 +244,16 @@ def _pigment_along(
     features: Tensor,
     settings: PigmentConfig,
 ) -> Float[Tensor, "batch 1 height width"]:
-    """Return what counts of detail along the line.
+    """Return what counts of detail along the line on skin and brows.
 
     Args:
         along: the detail.
-        above: the same, on features from the level of the skin around them.
-        stock: how much darker the prior's own features are.
+        above: the same, on brows from the level of the skin around them.
+        stock: how much darker the prior's own brows are.
         features: inside them 1.
         settings: shares.
     """
-    darker = settings.darker_skin + (settings.darker_features - settings.darker_skin) * features
+    darker = settings.darker_skin + (settings.darker_brows - settings.darker_skin) * features
     taken_back = torch.minimum(above.clamp(min=0), stock)
     bright = taken_back + settings.brighter * (above - taken_back)
     return torch.where(above > 0, bright, darker * along.clamp(max=0))

@@ -47,13 +47,13 @@ def test_shading_is_taken_out_and_pigment_kept(trust):
     spot = torch.zeros(B, 3, S, S)
     redder = normalize(torch.linalg.cross(AXIS, torch.tensor([1.0, 0.0, 0.0])), dim=0) * 0.1
     spot[:, :, 40:44, 40:44] = redder[:, None, None]
-    none = PigmentConfig(darker_skin=0.0, darker_features=0.0, brighter=0.0, hue_clear=10.0)
+    none = PigmentConfig(darker_skin=0.0, darker_brows=0.0, brighter=0.0, hue_clear=10.0)
     found = pigment_detail(shade + spot, evenly, trust, trust, nothing, none)
     kept = fine_part(spot, trust)
     assert (found - kept).abs().mean() < 0.05 * shade.abs().mean()
     inside = (..., slice(41, 43), slice(41, 43))
     torch.testing.assert_close(found[inside], kept[inside], atol=0.02, rtol=0)
-    shares = PigmentConfig(darker_skin=0.5, darker_features=1.0, brighter=0.25)
+    shares = PigmentConfig(darker_skin=0.5, darker_brows=1.0, brighter=0.25)
     half = pigment_detail(shade, evenly, trust, trust, nothing, shares)
     along = (fine_part(shade, trust) * AXIS[:, None, None]).sum(1)
     expected = torch.where(along < 0, 0.5, 0.25) * along
@@ -61,7 +61,8 @@ def test_shading_is_taken_out_and_pigment_kept(trust):
     every = torch.ones(1, 1, S, S)
     features = pigment_detail(shade, evenly, trust, trust, every, shares)
     whole = detail_part(shade, trust, every)
-    dark = ((whole * AXIS[:, None, None]).sum(1) < -0.05)[:, None].expand(-1, 3, -1, -1)
+    dark = ((whole * AXIS[:, None, None]).sum(1) < -0.05)[:, None].expand(-1, 3, -1, -1).clone()
+    dark[:, :, S // 2 :] = False  # lips are there
     torch.testing.assert_close(features[dark], whole[dark], atol=4e-3, rtol=0)
 
 
@@ -112,7 +113,44 @@ def test_brows_have_no_colour_of_their_own_but_lips_have(trust):
     found = pigment_detail(region * colour, torch.zeros(B, 3, S, S), trust, trust * (1 - region), region)
     hue = (found - found.mean(1, keepdim=True)).norm(dim=1)
     assert hue[:, 29:31, 40:56].max() < 0.05
-    assert hue[:, 69:71, 40:56].min() > 0.15
+    assert hue[:, 69:71, 40:56].min() > 0.13
+
+
+def lip_region() -> torch.Tensor:
+    region = torch.zeros(B, 1, S, S)
+    region[..., 66:78, 30:66] = 1
+    return region
+
+
+def test_dark_lips_stay_dark_and_gloss_on_them_goes_without_an_edge(trust):
+    """A bright patch on lips that are darker than the prior's: less of it than of the lips' own darkness is left."""
+    region = lip_region()
+    patch = torch.zeros(B, 1, S, S)
+    patch[..., 72:76, 40:56] = 1
+    log_ratio = (-0.4 * region + 0.5 * patch).expand(-1, 3, -1, -1)
+    found = pigment_detail(log_ratio, torch.zeros(B, 3, S, S), trust, trust * (1 - region), region).mean(1)
+    inside, wet = (..., slice(67, 71), slice(34, 62)), (..., slice(73, 75), slice(44, 52))
+    assert -0.45 < found[inside].mean() < -0.2
+    assert found[wet].mean() < -0.15
+    assert found[wet].mean() - found[inside].mean() < 0.25 * 0.5
+
+
+def test_light_that_changes_slowly_over_lips_makes_no_step_in_them(trust):
+    """Lips brighter than the prior's, one half brighter than the skin around, one darker: nothing jumps between."""
+    region = lip_region()
+    light = (torch.linspace(-1, 1, S)[None, None, None, :] + 0.2) * region
+    found = pigment_detail(
+        light.expand(-1, 3, -1, -1), torch.zeros(B, 3, S, S), trust, trust * (1 - region), region
+    ).mean(1)
+    assert found[:, 70:74, 32:64].diff(dim=-1).abs().max() < 2 / (S - 1)
+
+
+def test_lips_are_taken_to_be_as_light_as_the_skin_around_at_most(trust):
+    region = lip_region()
+    dark_prior = -0.3 * region.expand(-1, 3, -1, -1)
+    found = pigment_detail(0.8 * region.expand(-1, 3, -1, -1), dark_prior, trust, trust * (1 - region), region)
+    inner = (dark_prior + found)[:, :, 70:74, 36:60]
+    assert -0.2 < inner.mean() < 0.0
 
 
 def test_skin_beside_a_brow_does_not_turn_white(trust):
