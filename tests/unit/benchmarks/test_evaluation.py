@@ -10,7 +10,9 @@ from facealbedo.benchmarks.evaluation import with_absent_methods
 
 
 def numbers(code: str, values: dict[str, float], config: str = "c") -> dict[str, Any]:
-    built_in = {name: "built in" if name in ("prior", "quotient") else f"hash of {name}" for name in values}
+    built_in = {
+        name: "built in" if name in ("prior", "quotient", "separation") else f"hash of {name}" for name in values
+    }
     rows = {
         name: {"mean": {"error": {"value": value, "low": value - 0.2, "high": value + 0.2}}, "worst": "VI"}
         for name, value in values.items()
@@ -55,3 +57,10 @@ def test_numbers_of_something_else_do_not_stay(new):
 def test_a_measurement_of_everything_is_taken_as_it_is():
     assert with_absent_methods(BEFORE, numbers("x", {"prior": 9.0})) == BEFORE
     assert with_absent_methods(BEFORE, {}) == BEFORE
+
+
+def test_what_judges_pigment_may_move():
+    before = numbers("a", {"prior": 3.0, "separation": 2.9, "paper": 3.5})
+    found = with_absent_methods(numbers("b", {"prior": 3.0, "separation": 2.0}), before)
+    assert found["kept_from"] == {"paper": {"code": "a", "truth_sha256": "truth of a"}}
+    assert found["tables"]["fitted"]["separation"]["mean"]["error"]["value"] == 2.0

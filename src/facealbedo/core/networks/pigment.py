@@ -132,7 +132,7 @@ def pigment_detail(
     grey = (own - axis * own_along) * inside * gone
     hue = _limited_hue(split.off + grey, trust * skin, inside, settings) - grey
     ruled = hue + axis * _pigment_along(along, above, stock, inside, settings)
-    lips = inside * (1 - _upper_half(inside))
+    lips = inside * (1 - upper_half(inside))
     ruled = torch.lerp(ruled, _lips(split, above, stock, trust * lips, settings), lips)
     if shares is None:
         return ruled
@@ -231,7 +231,7 @@ def _limited_hue(
     return _shortened(off, on_skin + (settings.hue_brows - on_skin) * features)
 
 
-def _upper_half(like: Tensor) -> Float[Tensor, "height 1"]:
+def upper_half(like: Tensor) -> Float[Tensor, "height 1"]:
     """Return 1 in the upper rows: the atlas stands upright, so of the features brows lie there, lips below."""
     rows = torch.arange(like.shape[-2], device=like.device)[:, None]
     return (2 * rows < like.shape[-2]).to(like)

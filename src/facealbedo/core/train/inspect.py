@@ -16,7 +16,7 @@ from facealbedo.core.metrics.albedo import albedo_errors
 from facealbedo.core.metrics.image import masked_psnr, masked_ssim
 from facealbedo.core.metrics.leakage import detail_kept, left_right_error, light_correlation, log_luminance
 from facealbedo.core.metrics.masks import masked_mean
-from facealbedo.core.networks.pigment import believed
+from facealbedo.core.networks.pigment import believed, upper_half
 from facealbedo.core.networks.records import RefinerInput, RefinerOutput
 from facealbedo.core.networks.refiner import Refiner, face_pigment, log_quotient, log_ratio
 from facealbedo.core.refine.separation import with_detail
@@ -116,6 +116,7 @@ def photo_measures(stage: Stage, scene: Scene, refined: RefinerOutput) -> dict[s
     * ``light_kept``: slope of log albedo on that log shading: the part of the light that stayed.
     * ``left_right``: difference of the blurred halves, 0-255.
     * ``skin_detail``, ``feature_detail``: of the photo's fine detail on skin, and on brows and lips, kept; slopes.
+      ``brow_detail``, ``lip_detail``: of the two apart.
     """
     mask = (scene.face_mask > 0.5).float()
     seen = (scene.face.observation.uv_visibility > 0.3).float()
@@ -135,8 +136,23 @@ def photo_measures(stage: Stage, scene: Scene, refined: RefinerOutput) -> dict[s
         "left_right": _left_right(albedo, safe[1]),
         "skin_detail": detail_kept(albedo, texture, safe[1]),
         "feature_detail": detail_kept(albedo, texture, safe[2]),
+        **_feature_detail(stage, scene, albedo),
     }
     return {name: torch.where(enough, values, torch.nan) for name, values in measures.items()}
+
+
+def _feature_detail(stage: Stage, scene: Scene, albedo: Tensor) -> dict[str, Float[Tensor, "face"]]:
+    """Of the photo's fine detail on brows and on lips, kept; NaN where too little of them is seen."""
+    seen = (scene.face.observation.uv_visibility > 0.3).float()
+    upper = upper_half(seen)
+    measures = {}
+    for name, half in (("brow_detail", upper), ("lip_detail", 1 - upper)):
+        region = stage.detail_region * half
+        enough = _enough(seen * region, region)
+        safe = torch.where(enough[:, None, None, None], seen * region, 1.0)
+        kept = detail_kept(albedo, scene.face.observation.uv_texture, safe)
+        measures[name] = torch.where(enough, kept, torch.nan)
+    return measures
 
 
 def _elsewhere(albedo: Tensor, light: Tensor, mask: Tensor) -> Float[Tensor, "face"]:
@@ -151,6 +167,7 @@ def truth_measures(stage: Stage, scene: Scene, refined: RefinerOutput) -> dict[s
 
     ``light_kept`` is the slope of log(albedo / truth) on the fit's log shading; ``leakage`` and ``leakage_of_truth``
     are |correlations| as for photos, of the result and of the true albedo: the second is what a perfect result has.
+    So with ``brow_detail`` and ``lip_detail``, the parts of the photo's fine detail kept.
     """
     if scene.truth is None:
         raise ValueError("these faces have no truth to compare with")
@@ -167,6 +184,8 @@ def truth_measures(stage: Stage, scene: Scene, refined: RefinerOutput) -> dict[s
         "light_kept": light_kept(refined.uv_albedo / true.clamp(min=1e-3), light, skin),
         "leakage": light_correlation(refined.uv_albedo, light, skin).abs(),
         "leakage_of_truth": light_correlation(true, light, skin).abs(),
+        **_feature_detail(stage, scene, refined.uv_albedo),
+        **{f"{name}_of_truth": values for name, values in _feature_detail(stage, scene, true).items()},
     }
     for index, names in enumerate(ITA_GROUPS):
         measures[f"delta_e_aligned.{names.name.replace(' ', '_')}"] = torch.where(

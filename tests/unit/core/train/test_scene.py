@@ -143,3 +143,19 @@ def test_light_of_another_face_is_told_from_a_faces_own(stage):
     assert found["leakage_elsewhere"].mean() < 0.8
     alone = photo_measures(stage, scene[:1], refined[:1])
     assert alone["leakage_elsewhere"].isnan().all()
+
+
+def test_detail_of_lips_is_told_from_that_of_brows(stage):
+    """A photo below the middle of the atlas, where lips are, and an even colour above."""
+    scene = make_scene(stage, make_batch(stage, 3, seed=17))
+    texture = scene.face.observation.uv_texture
+    half = (torch.arange(texture.shape[-2]) >= texture.shape[-2] // 2)[:, None]
+    refined = separated(stage.judged(scene.face))
+    lips = dataclasses.replace(refined, uv_albedo=torch.where(half, texture.clamp(min=1e-3), 0.3))
+    found = photo_measures(stage, scene, lips)
+    assert found["lip_detail"].min() > 0.99
+    assert found["brow_detail"].abs().max() < 0.01
+    assert (found["feature_detail"] < found["lip_detail"]).all()
+    unseen = dataclasses.replace(scene.face.observation, uv_visibility=scene.face.observation.uv_visibility * ~half)
+    hidden = dataclasses.replace(scene, face=dataclasses.replace(scene.face, observation=unseen))
+    assert photo_measures(stage, hidden, lips)["lip_detail"].isnan().all()
