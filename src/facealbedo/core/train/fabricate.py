@@ -63,7 +63,9 @@ class FabricateConfig:
         imagined: how often it finds those of another face instead (a shadow taken for a beard).
         blur_px, noise: of lens and sensor, at most.
         identity_error, pose_error_degrees, shift_error_px: standard deviations of what the fit gets wrong.
+        expression_error: the same, of the expression's coefficients. spatial_error: of those of the albedo's layers.
         tone_error: standard deviation of the guessed level of melanin and blood, in units of the coefficients.
+        found: least part of the layers that the fit finds where it finds them; 1: all of them.
     """
 
     yaw: float = 17.0
@@ -90,7 +92,17 @@ class FabricateConfig:
     identity_error: float = 0.1
     pose_error_degrees: float = 0.7
     shift_error_px: float = 0.8
+    expression_error: float = 0.04
+    spatial_error: float = 0.2
     tone_error: float = 0.3
+    found: float = 0.0
+
+
+# The same faces with fits that do not err, but for the light, which is fitted as ever.
+EXACT_FITS = FabricateConfig(
+    unnoticed=0.0, imagined=0.0, identity_error=0.0, pose_error_degrees=0.0, shift_error_px=0.0, expression_error=0.0,
+    spatial_error=0.0, tone_error=0.0, found=1.0,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -308,13 +320,15 @@ class FaceFabricator:
         """Coefficients, pose and camera as a fit would find them."""
         c, true = self.config, batch.coefficients
         identity = true.identity_coeffs + c.identity_error * draw.normal(true.identity_coeffs.shape[1])
-        expression = (true.expression_coeffs + 0.04 * draw.normal(true.expression_coeffs.shape[1])).clamp(0, 1)
+        wrong = c.expression_error * draw.normal(true.expression_coeffs.shape[1])
+        expression = (true.expression_coeffs + wrong).clamp(0, 1)
         tone = true.albedo_coeffs[:, :2] + c.tone_error * draw.normal(2)
         # A fit finds part of the spatial coefficients, and says 0 rather than something wrong.
-        noticed = draw.uniform(1) * draw.chance(1 - c.unnoticed)[:, None]
+        part = c.found + (1 - c.found) * draw.uniform(1)
+        noticed = part * draw.chance(1 - c.unnoticed)[:, None]
         imagined = draw.chance(c.imagined)[:, None]
         found = torch.lerp(true.albedo_coeffs[:, 2:] * noticed, true.albedo_coeffs.roll(1, 0)[:, 2:], imagined)
-        rest = found + 0.2 * draw.normal(true.albedo_coeffs.shape[1] - 2)
+        rest = found + c.spatial_error * draw.normal(true.albedo_coeffs.shape[1] - 2)
         rest = torch.cat([rest[:, :-1], torch.zeros_like(rest[:, :1])], dim=1)
         angles = (c.pose_error_degrees * draw.normal(3)).unbind(1)
         rotation = euler_degrees_to_matrix(*angles) @ batch.pose.rotation

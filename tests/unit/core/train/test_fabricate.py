@@ -12,7 +12,7 @@ from facealbedo.assets.environments import load_environments
 from facealbedo.core.fit.light import LightFitConfig, fit_light
 from facealbedo.core.lighting.sh import shading
 from facealbedo.core.metrics.leakage import correlation
-from facealbedo.core.train.fabricate import FaceFabricator, make_pool
+from facealbedo.core.train.fabricate import EXACT_FITS, FabricateConfig, FaceFabricator, make_pool
 from facealbedo.core.train.illuminate import LitFace, illuminate
 from tests.unit.core.train.crops import SIZE
 
@@ -78,6 +78,23 @@ def lit_face(**changes: torch.Tensor) -> LitFace:
         lamp_exponent=torch.tensor([20.0]), gloss=torch.zeros(1),
     )  # fmt: skip
     return dataclasses.replace(face, **changes)
+
+
+def test_exact_fits_have_the_tone_and_the_layers_of_the_truth(fabricator):
+    skin = fabricator.stage.skin_region
+
+    def errors(config: FabricateConfig) -> tuple[float, float]:
+        """Of the tone, and of the pattern in it; natural log."""
+        scene = dataclasses.replace(fabricator, config=dataclasses.replace(config, warp=0.0)).make(12, generator(6))
+        ratio = (scene.face.prior_albedo / scene.truth.uv_albedo.clamp(min=1e-3)).log().mean(1, keepdim=True)
+        tone = (ratio * skin).sum((1, 2, 3)) / skin.sum()
+        pattern = ((ratio - tone[:, None, None, None]) * fabricator.stage.face_region).abs().mean((1, 2, 3))
+        return float(tone.abs().mean()), float(pattern.mean())
+
+    exact, erring = errors(EXACT_FITS), errors(FabricateConfig())
+    assert exact[0] < 0.05
+    assert erring[0] > 0.1
+    assert exact[1] < 0.7 * erring[1]
 
 
 def test_even_light_makes_albedo_and_a_lamp_adds_its_cosine():
