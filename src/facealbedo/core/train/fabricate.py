@@ -98,7 +98,8 @@ class FabricateConfig:
     found: float = 0.0
 
 
-# The same faces with fits that do not err, but for the light, which is fitted as ever.
+# The same faces with fits that do not err, but for the light, which is fitted as ever, and `log_gain`, which no fit
+# finds.
 EXACT_FITS = FabricateConfig(
     unnoticed=0.0, imagined=0.0, identity_error=0.0, pose_error_degrees=0.0, shift_error_px=0.0, expression_error=0.0,
     spatial_error=0.0, tone_error=0.0, found=1.0,
